@@ -1,0 +1,1 @@
+"""From hospital systems into the warehouse: records, films, boxes, links, cohort."""

@@ -1,0 +1,1 @@
+"""From predictions to AUROC, FROC and the report."""

@@ -1,0 +1,1 @@
+"""The stages in sequence: command line, settings and Prefect flows."""

@@ -1,0 +1,1 @@
+"""From codes and notes to explained image-level labels."""

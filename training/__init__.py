@@ -1,0 +1,1 @@
+"""From cohort and pixels to trained detectors and their predictions."""
