@@ -1,0 +1,158 @@
+"""Run manifests: which version of every table belongs together.
+
+A manifest is published last, by one atomic link. Readers start from a manifest, so they see all
+tables of a commit or none of them. Its number is the VERSION of ``ribline sql --at``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from warehouse_schema.errors import WarehouseError
+
+FOLDER = "_manifests"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableVersion:
+    """One table's version in a manifest.
+
+    Attributes:
+        delta_version: Version of the Delta log.
+        n_rows: Rows at that version.
+        files: SHA-256 of each data file, by path relative to the table's folder.
+    """
+
+    delta_version: int
+    n_rows: int
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A published state of the whole warehouse.
+
+    Attributes:
+        version: Manifest number, from 1; 0 is the empty warehouse.
+        stage: Stage that published it.
+        configuration_hash: SHA-256 of the stage's arguments.
+        created_datetime: UTC clock at publication, ISO 8601.
+        tables: Version of every table that exists.
+    """
+
+    version: int = 0
+    stage: str = "empty"
+    configuration_hash: str = ""
+    created_datetime: str = ""
+    tables: Mapping[str, TableVersion] = field(default_factory=dict)
+
+
+def configuration_hash(configuration: Mapping[str, object]) -> str:
+    """SHA-256 of a stage's arguments in canonical JSON."""
+    text = json.dumps(configuration, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_versions(warehouse: Path) -> list[int]:
+    """Numbers of all published manifests, rising."""
+    folder = warehouse / FOLDER
+    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json")) if folder.is_dir() else []
+
+
+def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
+    """Read one manifest, the newest by default.
+
+    Args:
+        warehouse: The warehouse folder.
+        version: Manifest number, or None for the newest.
+
+    Raises:
+        WarehouseError: There is no such version, or its file is torn.
+    """
+    versions = list_versions(warehouse)
+    if version is None:
+        if not versions:
+            return Manifest()
+        version = versions[-1]
+    elif version not in versions:
+        known = f"1 to {versions[-1]}" if versions else "none yet"
+        raise WarehouseError(
+            f"--at: there is no warehouse version {version} (published: {known}). "
+            "List them with: ribline sql --versions."
+        )
+    path = warehouse / FOLDER / f"{version:08d}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tables = {name: TableVersion(**row) for name, row in content.pop("tables").items()}
+        return Manifest(tables=tables, **content)
+    except (ValueError, TypeError, KeyError):
+        raise WarehouseError(
+            f"Manifest {path.name} is torn or was edited. Restore it from a backup, or move it "
+            "away to return to the version before it."
+        ) from None
+
+
+def manifest_at(warehouse: Path, at: str | int | None) -> Manifest:
+    """The manifest named by a version number or in force at a time.
+
+    Args:
+        warehouse: The warehouse folder.
+        at: Version number, ISO 8601 time (UTC where it names no zone), or None for the newest.
+
+    Raises:
+        WarehouseError: Neither a version nor a time, or nothing was published by then.
+    """
+    if at is None or isinstance(at, int) or at.isdigit():
+        return read_manifest(warehouse, None if at is None else int(at))
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise WarehouseError(
+            f"--at: got {at!r}; allowed: a version number or a time such as 2026-01-31T06:00. "
+        ) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    for version in reversed(list_versions(warehouse)):
+        manifest = read_manifest(warehouse, version)
+        if datetime.fromisoformat(manifest.created_datetime) <= moment:
+            return manifest
+    raise WarehouseError(f"--at: nothing had been published by {at}. Ask for a later time.")
+
+
+def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
+    """Write a manifest durably; a second one of the same number is refused.
+
+    Raises:
+        WarehouseError: Another writer published this number first.
+    """
+    folder = warehouse / FOLDER
+    folder.mkdir(exist_ok=True)
+    draft = folder / f".draft-{os.getpid()}-{manifest.version}"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(asdict(manifest), file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, folder / f"{manifest.version:08d}.json")
+    except FileExistsError:
+        raise WarehouseError(
+            f"Version {manifest.version} was published by another writer. Run the stage again."
+        ) from None
+    finally:
+        draft.unlink()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

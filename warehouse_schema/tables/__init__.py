@@ -1,0 +1,36 @@
+"""All declared tables, by name."""
+
+from warehouse_schema.table import Table
+from warehouse_schema.tables import imaging, labels, records, runs
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        records.PATIENTS,
+        records.ENCOUNTERS,
+        records.DIAGNOSES,
+        records.NOTES,
+        records.IDENTITIES,
+        records.IMAGE_SOURCES,
+        imaging.IMAGES,
+        imaging.IMAGE_PIXELS,
+        imaging.IMAGE_LINKS,
+        imaging.ANNOTATIONS,
+        labels.NOTE_MENTIONS,
+        labels.LABEL_EVIDENCE,
+        labels.IMAGE_LABELS,
+        labels.LABEL_CHANGES,
+        labels.COHORT,
+        labels.COHORT_FLOW,
+        labels.ANNOTATION_WORKLIST,
+        runs.TRAINING_RUNS,
+        runs.TRAINING_EPOCHS,
+        runs.PREDICTIONS,
+        runs.EVALUATION_REPORTS,
+        runs.ROC_POINTS,
+        runs.FROC_POINTS,
+        runs.RUN_COMPARISONS,
+        runs.LINEAGE,
+        runs.QUARANTINE,
+    )
+}

@@ -1,0 +1,88 @@
+"""Images, their cached pixels, their links to encounters, and readers' boxes."""
+
+from warehouse_schema.table import Table, flag, integer, moment, real, text
+
+IMAGES = Table(
+    name="images",
+    meaning="One DICOM instance or public film that was readable, chest film or not.",
+    primary_key=("image_id",),
+    columns=(
+        text("image_id", "Pseudonym of the SOP Instance UID (or dataset and file name)."),
+        text("patient_id", "Patient."),
+        text("source", "Site mapping or dataset."),
+        text("study_id", "Pseudonym of the Study Instance UID."),
+        text("series_id", "Pseudonym of the Series Instance UID."),
+        text("accession_id", "Pseudonym of the accession number.", null_meaning="not recorded"),
+        moment("acquired_datetime", "Acquisition, shifted.", null_meaning="not recorded"),
+        integer("study_year", "Unshifted year, kept for drift.", null_meaning="not recorded"),
+        real("age_years", "Age at acquisition; 90 stands for all over 89.", null_meaning="unknown"),
+        text("sex_code", "F, M or O.", null_meaning="not recorded"),
+        text("modality_code", "CR, DX or another DICOM modality."),
+        text("view_position_code", "PA, AP, LL ...", null_meaning="not recorded"),
+        text("body_part", "Body part examined, upper case.", null_meaning="not recorded"),
+        text("manufacturer", "Manufacturer.", null_meaning="not recorded"),
+        integer("rows_px", "Rows of the source image."),
+        integer("columns_px", "Columns of the source image."),
+        real("pixel_spacing_mm", "Row spacing in the detector plane.", null_meaning="unknown"),
+        flag("is_frontal_chest", "True where the film is a frontal chest film."),
+        text(
+            "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."
+        ),
+        text("source_sha256", "SHA-256 of the source file."),
+        flag("is_synthetic", "SYNTHETIC data."),
+    ),
+)
+
+IMAGE_PIXELS = Table(
+    name="image_pixels",
+    meaning="Where the cached uint8 film of an image lies, and its geometry: "
+    "cache_x_px = source_x_px * scale + pad_left_px, and likewise for y.",
+    primary_key=("image_id",),
+    columns=(
+        text("image_id", "Image."),
+        text("transform_hash", "Hash of the transform (size, windowing version)."),
+        text("shard_name", "File under cache/: a .npy of shape (n, size, size), uint8."),
+        integer("shard_row", "Row in the shard."),
+        integer("size_px", "Side of the square cached film."),
+        real("scale", "Cached pixels per source pixel."),
+        integer("pad_left_px", "First valid column in the cached film."),
+        integer("pad_top_px", "First valid row."),
+        integer("valid_width_px", "Valid (unpadded) columns."),
+        integer("valid_height_px", "Valid (unpadded) rows."),
+        text("pixel_sha256", "SHA-256 of the cached film's bytes."),
+    ),
+)
+
+IMAGE_LINKS = Table(
+    name="image_links",
+    meaning="One candidate encounter of an image; the chosen one and those that lost.",
+    primary_key=("image_id", "encounter_id"),
+    columns=(
+        text("image_id", "Image."),
+        text("encounter_id", "Candidate encounter."),
+        integer("rank", "1 is the best candidate."),
+        flag("is_chosen", "True for the encounter the image is linked to."),
+        text("reason", "accession, contains (film within the stay) or window (near the stay)."),
+        real("distance_hours", "Hours from the stay to the film; 0 within the stay."),
+    ),
+)
+
+ANNOTATIONS = Table(
+    name="annotations",
+    meaning="One reader's box on an image, in the source image's pixel frame.",
+    primary_key=("annotation_id",),
+    columns=(
+        text("annotation_id", "Hash of image, reader, finding and box."),
+        text("image_id", "Image."),
+        text("finding", "rib_fracture, clavicle_fracture or another defined finding."),
+        real("x_px", "Left edge, source pixels."),
+        real("y_px", "Top edge, source pixels."),
+        real("width_px", "Width, at least 1."),
+        real("height_px", "Height, at least 1."),
+        text("reader_id", "Pseudonym of the reader.", null_meaning="not recorded"),
+        text("tool", "coco or another format."),
+        text("status", "drawn, confirmed or rejected."),
+        moment("annotated_datetime", "When it was drawn.", null_meaning="not recorded"),
+        flag("is_clipped", "True where the box reached over the image's edge and was clipped."),
+    ),
+)

@@ -1,0 +1,168 @@
+"""Training runs, epochs, predictions and evaluation."""
+
+from warehouse_schema.table import Table, integer, moment, real, text
+
+TRAINING_RUNS = Table(
+    name="training_runs",
+    meaning="One training run of one method on one fold.",
+    primary_key=("run_id",),
+    columns=(
+        text("run_id", "METHOD-fold-seed-hash of the configuration and its inputs."),
+        text("method", "supervised, aals ..."),
+        text("recipe", "demo, paper, nih ..."),
+        integer("fold", "Cross-validation fold."),
+        integer("seed", "Seed of weights, order and augmentation."),
+        text("initial_run_id", "Run whose best epoch it starts from.", null_meaning="none"),
+        text("backbone", "Backbone by name."),
+        text("weights_source", "random, or the name and SHA-256 of the weights file."),
+        integer("image_size_px", "Side of the network's input."),
+        text("findings", "Comma-separated findings, one output channel each, in order."),
+        real("alpha", "EMA coefficient per step (paper, eq. 2).", null_meaning="no teacher"),
+        real("a0", "Largest sharpening strength (eq. 7).", null_meaning="no AALS"),
+        real("t", "Sharpening centre (eq. 6).", null_meaning="no AALS"),
+        text("configuration_json", "The whole recipe."),
+        text("configuration_hash", "SHA-256 of configuration_json."),
+        integer("n_train_r", "Training images in R."),
+        integer("n_train_p", "Training images in P."),
+        integer("n_train_n", "Training images in N."),
+        integer("n_steps", "Optimiser steps taken."),
+        integer("best_epoch", "Epoch with the best mean validation AUROC."),
+        text("status", "completed or stopped."),
+        text("checkpoint_path", "Best checkpoint, relative to the home folder."),
+        text("code_version", "Version of Ribline and git commit.", is_volatile=True),
+        text("device", "Device.", is_volatile=True),
+        real("images_per_s", "Training throughput.", is_volatile=True),
+        moment("started_datetime", "Start.", is_volatile=True),
+        real("wall_s", "Duration.", is_volatile=True),
+    ),
+)
+
+TRAINING_EPOCHS = Table(
+    name="training_epochs",
+    meaning="One measured number of one epoch, in long form.",
+    primary_key=("run_id", "epoch", "finding", "metric"),
+    columns=(
+        text("run_id", "Run."),
+        integer("epoch", "Epoch, from 1."),
+        text("finding", "Finding, or 'all'."),
+        text(
+            "metric",
+            "loss, loss_sup, loss_semi, learning_rate, validation_auroc, "
+            "validation_auroc_teacher, aals_inactive_share, aals_mean_boost ...",
+        ),
+        real("value", "Value.", null_meaning="undefined in this epoch"),
+    ),
+)
+
+PREDICTIONS = Table(
+    name="predictions",
+    meaning="One finding's score on one image by one run's network, and where its map lies.",
+    primary_key=("run_id", "network", "image_id", "finding"),
+    columns=(
+        text("run_id", "Run."),
+        text("network", "student or teacher; student is primary."),
+        text("image_id", "Image."),
+        text("finding", "Finding."),
+        integer("fold", "Fold."),
+        text("split", "train, validation or test."),
+        real("score", "Maximum of the 16-bit map over the valid area, divided by 65535."),
+        text(
+            "map_path",
+            "A .npy under the home folder, shape (n, height, width), uint16 = round(65535 p).",
+            null_meaning="the method has no comparable map",
+        ),
+        integer("map_row", "Row in the file.", null_meaning="no map"),
+    ),
+)
+
+EVALUATION_REPORTS = Table(
+    name="evaluation_reports",
+    meaning="One number of one evaluated run.",
+    primary_key=("run_id", "finding", "metric", "protocol"),
+    columns=(
+        text("run_id", "Run."),
+        text("finding", "Finding."),
+        text("metric", "auroc, froc_score, average_precision, sensitivity ..."),
+        real("value", "Value.", null_meaning="undefined for this method"),
+        real("ci_low", "Lower end of the 95 % interval.", null_meaning="no interval"),
+        real("ci_high", "Upper end.", null_meaning="no interval"),
+        integer("n_positive", "Positive images (AUROC) or boxes (FROC)."),
+        integer("n_negative", "Negative images, or images without a box."),
+        text("protocol", "Images, denominator, network and split, e.g. 'test/R+N/whole/student'."),
+    ),
+)
+
+ROC_POINTS = Table(
+    name="roc_points",
+    meaning="One point of a ROC curve.",
+    primary_key=("run_id", "finding", "protocol", "point_number"),
+    columns=(
+        text("run_id", "Run."),
+        text("finding", "Finding."),
+        text("protocol", "As in evaluation_reports."),
+        integer("point_number", "From 0, by rising false-positive rate."),
+        real("threshold", "Score threshold.", null_meaning="above every score"),
+        real("false_positive_rate", "1 - specificity."),
+        real("true_positive_rate", "Sensitivity."),
+    ),
+)
+
+FROC_POINTS = Table(
+    name="froc_points",
+    meaning="One step of the modified FROC curve (paper, section 3.1).",
+    primary_key=("run_id", "finding", "protocol", "point_number"),
+    columns=(
+        text("run_id", "Run."),
+        text("finding", "Finding."),
+        text("protocol", "As in evaluation_reports."),
+        integer("point_number", "From 0, by rising ratio."),
+        real("threshold", "Score threshold.", null_meaning="above every score"),
+        real("false_positive_ratio", "Mean share of activated pixels outside boxes."),
+        real("recall", "Share of box centres activated."),
+    ),
+)
+
+RUN_COMPARISONS = Table(
+    name="run_comparisons",
+    meaning="A paired difference of two runs on the same images: b minus a.",
+    primary_key=("run_id_a", "run_id_b", "finding", "metric", "protocol"),
+    columns=(
+        text("run_id_a", "Reference run."),
+        text("run_id_b", "Compared run."),
+        text("finding", "Finding."),
+        text("metric", "auroc or froc_score."),
+        real("difference", "Value of b minus value of a."),
+        real("ci_low", "Lower end of the paired 95 % interval."),
+        real("ci_high", "Upper end."),
+        real("p_value", "Two-sided p value.", null_meaning="not defined"),
+        text("method", "paired bootstrap or DeLong."),
+        text("protocol", "As in evaluation_reports."),
+    ),
+)
+
+LINEAGE = Table(
+    name="lineage",
+    meaning="What one committed stage read, with which code and configuration.",
+    primary_key=("commit_version", "input_table"),
+    columns=(
+        integer("commit_version", "Manifest number that published the stage."),
+        text("stage", "extract, label, train ..."),
+        text("run_id", "Training run.", null_meaning="not a training or evaluation stage"),
+        text("input_table", "Table read."),
+        integer("input_version", "Version of that table that was read."),
+        text("code_version", "Version of Ribline and git commit.", is_volatile=True),
+        text("configuration_hash", "SHA-256 of the stage's arguments."),
+    ),
+)
+
+QUARANTINE = Table(
+    name="quarantine",
+    meaning="One input row or file that was set aside, and why.",
+    primary_key=("stage", "source", "key"),
+    columns=(
+        text("stage", "extract, ingest-images, import-boxes ..."),
+        text("source", "Table, file kind or dataset."),
+        text("key", "Pseudonymous key of the row or file (never a path or a name)."),
+        text("reason", "What was wrong, without personal data."),
+    ),
+)
