@@ -1,1 +1,6 @@
-"""From predictions to AUROC, FROC and the report."""
+"""Metrics with intervals, comparisons between runs and the report.
+
+The modules ``froc``, ``auroc``, ``delong``, ``bootstrap`` and ``operating_points`` are pure
+functions of numpy arrays and usable alone; ``evaluate``, ``comparison`` and ``report`` read and
+write the warehouse.
+"""
