@@ -1,0 +1,1 @@
+"""A synthetic hospital: records, notes and chest films with a known truth, every output marked SYNTHETIC."""

@@ -1,0 +1,233 @@
+"""Soft tissue of a frontal view: how much water-equivalent tissue each ray crosses.
+
+Organs are ellipsoids and elliptic cylinders whose chords along the beam are known in closed
+form, so a film needs no voxels. Maps are (H, W) in mm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from etl.synthetic_hospital.projection import Array, FilmGeometry
+from etl.synthetic_hospital.thorax_shape import ThoraxShape
+
+LUNG_DENSITY = 0.26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organs:
+    """Water-equivalent thickness of a view, and how much of it is lung (before its texture)."""
+
+    tissue_mm: Array
+    lung_mm: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ellipsoid:
+    """Centre and semi-axes in mm; roll_rad turns it in the film's plane."""
+
+    centre_mm: tuple[float, float, float]
+    semi_mm: tuple[float, float, float]
+    roll_rad: float = 0.0
+
+    def chord(self, geometry: FilmGeometry, step_px: int) -> Array:
+        """Length (H, W) that each ray spends inside."""
+        x0, y0, z0 = self.centre_mm
+        x, y = geometry.grid(z0, step_px)
+        turned = geometry.turn_rad
+        x = x - np.float32(x0 + z0 * np.sin(turned))
+        y = y - np.float32(y0)
+        c, s = np.float32(np.cos(self.roll_rad)), np.float32(np.sin(self.roll_rad))
+        across, down = c * x + s * y, c * y - s * x
+        inside = 1 - (across / self.semi_mm[0]) ** 2 - (down / self.semi_mm[1]) ** 2
+        return np.asarray(2 * self.semi_mm[2] * np.sqrt(np.maximum(inside, 0)), dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChestContents:
+    """The organs that a seed draws inside one thorax; domes are (right, left) diaphragm tops."""
+
+    heart: tuple[Ellipsoid, ...]
+    vessels: tuple[Ellipsoid, ...]
+    air: tuple[Ellipsoid, ...]
+    breasts: tuple[Ellipsoid, ...]
+    dome_y_mm: tuple[float, float]
+    dome_height_mm: float
+
+
+def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents:
+    """Draws heart, great vessels, trachea, stomach bubble, breasts and diaphragm of a patient."""
+    s = shape.scale
+    y = shape.vertebra_y_mm.astype(float)
+    width = shape.heart_width_mm
+    breath = shape.inspiration
+    dome = float(y[8] + 14 + 22 * breath + rng.normal(0, 4))
+    domes = (dome, dome + float(rng.uniform(4, 16)))
+    base = domes[1] - 2.0
+    heart_y = base - 0.62 * width
+    left = Ellipsoid(
+        centre_mm=(0.42 * width, heart_y + 0.1 * width, 20.0),
+        semi_mm=(0.98 * width, 0.72 * width, 0.75 * width),
+        roll_rad=float(np.deg2rad(rng.uniform(28, 46) - 8 * breath)),
+    )
+    right = Ellipsoid(centre_mm=(-0.12 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 0.55 * width))
+    outflow = Ellipsoid(centre_mm=(6.0, heart_y - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 34.0))
+    arch = float(y[3] + 16)
+    knob = 14 + 0.08 * max(shape.age_years - 30, 0)
+    vessels = (
+        Ellipsoid(centre_mm=(18 * s, arch, -8.0), semi_mm=(knob * 1.15 * s, knob * s, 42.0)),
+        Ellipsoid(centre_mm=(0.0, y[2], -5.0), semi_mm=(27 * s, 95 * s, 48.0)),
+        Ellipsoid(centre_mm=(16 * s, y[8], -45.0), semi_mm=(15 * s, 150.0, 14.0)),
+        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(22 * s, 330.0, 30.0)),
+        Ellipsoid(centre_mm=(22 * s, arch + 30 * s, 8.0), semi_mm=(17 * s, 18 * s, 24.0)),
+        Ellipsoid(centre_mm=(-34 * s, arch + 36 * s, 0.0), semi_mm=(13 * s, 25 * s, 16.0), roll_rad=-0.3),
+        Ellipsoid(centre_mm=(36 * s, arch + 30 * s, -4.0), semi_mm=(14 * s, 20 * s, 16.0), roll_rad=0.4),
+    )
+    carina = arch + 16 * s
+    air = [
+        Ellipsoid(centre_mm=(-1.0, carina - 90, -8.0), semi_mm=(8.5 * s, 96.0, 8.0)),
+        Ellipsoid(centre_mm=(-13 * s, carina + 10, -10.0), semi_mm=(6.0 * s, 22.0 * s, 6.0), roll_rad=0.7),
+        Ellipsoid(centre_mm=(17 * s, carina + 10, -10.0), semi_mm=(5.5 * s, 26.0 * s, 5.5), roll_rad=-0.95),
+    ]
+    if rng.random() < 0.75:
+        size = rng.uniform(14, 34)
+        air.append(
+            Ellipsoid(
+                centre_mm=(float(rng.uniform(50, 85)), domes[1] + 10 + 0.7 * size, 10.0),
+                semi_mm=(1.3 * size, 0.7 * size, 0.9 * size),
+                roll_rad=float(rng.normal(0, 0.2)),
+            )
+        )
+    for _ in range(int(rng.integers(0, 4))):
+        size = rng.uniform(7, 15)
+        air.append(
+            Ellipsoid(
+                centre_mm=(float(rng.uniform(-30, 120)), domes[1] + float(rng.uniform(50, 100)), 30.0),
+                semi_mm=(1.5 * size, size, size),
+                roll_rad=float(rng.normal(0, 0.6)),
+            )
+        )
+    return ChestContents(
+        heart=(left, right, outflow),
+        vessels=vessels,
+        air=tuple(air),
+        breasts=_breasts(rng, shape),
+        dome_y_mm=domes,
+        dome_height_mm=float(rng.uniform(38, 56)),
+    )
+
+
+def _breasts(rng: np.random.Generator, shape: ThoraxShape) -> tuple[Ellipsoid, ...]:
+    size = rng.uniform(0.7, 1.25) * (1 + shape.fat_mm / 90)
+    sag = rng.uniform(0, 25)
+    droop = rng.normal(0, 4)
+    if not shape.is_female:
+        size, sag = 0.55 * size, 0.0
+    y = float(shape.vertebra_y_mm[6]) + sag
+    depth = (26.0 if shape.is_female else 9.0) * size
+    return tuple(
+        Ellipsoid(
+            centre_mm=(sign * 78.0 * shape.scale, y + sign * droop, 105.0),
+            semi_mm=(56 * size**0.5, 52 * size**0.5, depth),
+        )
+        for sign in (-1.0, 1.0)
+    )
+
+
+def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, step_px: int) -> Organs:
+    """Line integrals of a frontal chest on every step_px-th pixel."""
+    lung = sum(lung_chord(geometry, shape, contents, sign, step_px) for sign in (-1.0, 1.0))
+    assert isinstance(lung, np.ndarray)
+    heart = np.max([one.chord(geometry, step_px) for one in contents.heart], axis=0)
+    vessels = [one.chord(geometry, step_px) for one in contents.vessels]
+    solid = heart + np.max(vessels[:4], axis=0) + np.max(vessels[4:], axis=0)
+    lung = np.maximum(lung - solid, 0)
+    tissue = body_chord(geometry, shape, step_px)
+    for breast in contents.breasts:
+        tissue = tissue + breast.chord(geometry, step_px)
+    for gas in contents.air:
+        tissue = tissue - gas.chord(geometry, step_px)
+    lung = np.minimum(lung, np.maximum(tissue - 40, 0))
+    return Organs(tissue_mm=np.maximum(tissue, 0) - lung, lung_mm=lung)
+
+
+def lung_chord(
+    geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, sign: float, step_px: int
+) -> Array:
+    """Length of each ray inside one lung: inside the ribs, beside the spine, above the dome."""
+    x, y = geometry.grid(0.0, step_px)
+    x = x * np.float32(sign)
+    rise = shape.vertebra_y_mm + 6
+    side_y = rise + shape.slope * shape.half_depth_mm
+    front_y = rise + shape.slope * 2 * shape.half_depth_mm
+    apex = float(shape.vertebra_y_mm[0]) - 4
+    widths = np.concatenate([[26.0, 44.0], shape.half_width_mm - 6])
+    outer = np.interp(y, np.concatenate([[apex, apex + 9], side_y]), widths)
+    inner = 8.0
+    # A quarter circle rounds the apex off instead of cutting it.
+    cap = np.sqrt(np.clip((y - apex) / 26.0, 0, 1))
+    middle_x, half_x = 32.0, 32.0
+    cap_width = np.maximum(middle_x + half_x * cap - 2, 0)
+    outer = np.where(y < apex + 26, np.minimum(outer, cap_width), outer)
+    ratio = np.clip(1 - (x / np.maximum(outer, 1)) ** 2, 0, 1) ** 0.5
+    middle = np.interp(y, side_y, shape.centre_z_mm)
+    back = np.interp(y, rise, shape.back_z_mm + 8)
+    front = np.interp(
+        y,
+        np.concatenate([[apex], front_y]),
+        np.concatenate([[shape.centre_z_mm[0]], shape.back_z_mm + 2 * shape.half_depth_mm - 6]),
+    )
+    z_back = middle - (middle - back) * ratio
+    z_front = middle + np.maximum(front - middle, 8) * ratio
+    dome = contents.dome_y_mm[0 if sign < 0 else 1]
+    q = (y - dome) / contents.dome_height_mm - ((x - 58) / 74) ** 2
+    half = 82.0 * np.sqrt(np.maximum(q, 0))
+    covered = np.minimum(z_front, 8 + half) - np.maximum(z_back, 8 - half)
+    length = (z_front - z_back) - np.where(q > 0, np.maximum(covered, 0), 0)
+    edge = np.clip((x - inner) / 10, 0, 1)
+    length = length * edge * (y > apex) * np.clip((y - apex) / 6, 0, 1)
+    floor = np.clip((dome + 75 - y) / 10, 0, 1)
+    return np.maximum(length * floor, 0).astype(np.float32)
+
+
+def body_chord(geometry: FilmGeometry, shape: ThoraxShape, step_px: int) -> Array:
+    """Thickness of neck, trunk, shoulders and arms along each ray, as one smooth union."""
+    x, y = geometry.grid(0.0, step_px)
+    x = np.abs(x)
+    s, fat = shape.scale, shape.fat_mm
+    side_y = shape.vertebra_y_mm + 6 + shape.slope * shape.half_depth_mm
+    wall = 14 + 0.65 * fat
+    at = np.concatenate([[20.0, 60.0], side_y[3:], [side_y[-1] + 60]])
+    half = np.concatenate([[120 * s, 138 * s], shape.half_width_mm[3:9], [shape.half_width_mm[8]] * 4])
+    half = np.interp(y, at, half + wall + np.where(at < side_y[4], 12, 0))
+    depth = np.interp(y, at, np.interp(at, side_y, shape.half_depth_mm) + 14 + 0.6 * fat)
+    trunk = _superellipse(x, half, depth, 2.4) * _rise(y, 2 - 0.1 * fat, 60)
+    neck_half = (56 + 0.35 * fat) * s
+    neck = _superellipse(x, np.full_like(x, neck_half), np.full_like(x, 56 + 0.3 * fat), 2.0)
+    neck = neck * (1 - _rise(y, 40, 80))
+    slope_y = np.interp(x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-55, -22, 0, 10, 34, 95])
+    shoulder_half = (206 + 0.4 * fat) * s
+    shoulder = _superellipse(x, np.full_like(x, shoulder_half), np.full_like(x, 58 + 0.4 * fat), 2.6)
+    shoulder = shoulder * np.sqrt(_ramp(y - slope_y + 0.25 * fat, 55)) * (1 - _rise(y, 95, 170))
+    arm_x = np.interp(y, [40, 330], [186 * s, (216 + 22 * shape.arm_drop) * s])
+    arm_half = (42 + 0.55 * fat) * s
+    arm = _superellipse(np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 46 + 0.4 * fat), 2.0)
+    arm = arm * _ramp(y - 40, 60)
+    joined = (trunk**5 + neck**5 + shoulder**5 + arm**5) ** 0.2
+    return np.asarray(joined, dtype=np.float32)
+
+
+def _superellipse(x: Array, half: Array, depth: Array, power: float) -> Array:
+    inside = np.maximum(1 - (x / half) ** power, 0)
+    return np.asarray(2 * depth * inside ** (1 / power), dtype=np.float32)
+
+
+def _ramp(values: Array, length: float) -> Array:
+    return np.asarray(np.clip(values / length, 0, 1), dtype=np.float32)
+
+
+def _rise(y: Array, low: float, high: float) -> Array:
+    t = np.clip((y - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
