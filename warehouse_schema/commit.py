@@ -59,10 +59,16 @@ class Commit:
         self.uses(table)
         return self._store.read_version(table, version, columns, where)
 
-    def uses(self, *tables: Table) -> None:
-        """Record tables that the stage has read elsewhere as inputs in lineage."""
+    def uses(self, *tables: Table, at: int | None = None) -> None:
+        """Record tables that the stage has read before the block as inputs in lineage.
+
+        Args:
+            tables: Tables read.
+            at: Manifest version they were read at; by default the one this commit builds on.
+        """
+        base = self._base if at is None else self._store.manifest(at)
         for table in tables:
-            version = self._base.tables.get(table.name)
+            version = base.tables.get(table.name)
             self._inputs[table.name] = -1 if version is None else version.delta_version
 
     def replace(
@@ -132,7 +138,10 @@ class Commit:
                 schema_mode="overwrite",
                 configuration=DELTA_CONFIGURATION,
             )
-        self._written[table.name] = self._store.describe_version(table, DeltaTable(folder))
+        published = self._base.tables.get(table.name)
+        self._written[table.name] = self._store.describe_version(
+            table, DeltaTable(folder), {} if published is None else published.files
+        )
 
     def _return_to_published(self, table: Table) -> None:
         """Take back Delta versions that an interrupted commit left behind its manifest."""

@@ -90,7 +90,7 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
         known = f"1 to {versions[-1]}" if versions else "none yet"
         raise WarehouseError(
             f"--at: there is no warehouse version {version} (published: {known}). "
-            "List them with: ribline sql --versions."
+            "Ask for a published one."
         )
     path = warehouse / FOLDER / f"{version:08d}.json"
     try:

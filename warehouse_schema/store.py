@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from deltalake import DeltaTable
 from filelock import FileLock
 
@@ -146,15 +147,24 @@ class Store:
             yield commit
             commit.publish()
 
-    def describe_version(self, table: Table, delta: DeltaTable) -> TableVersion:
-        """The manifest entry of a table's current Delta version."""
+    def describe_version(
+        self, table: Table, delta: DeltaTable, known: Mapping[str, str]
+    ) -> TableVersion:
+        """The manifest entry of a table's current Delta version.
+
+        Args:
+            table: Declaration.
+            delta: The Delta table at the version to describe.
+            known: SHA-256 of files already published; data files never change.
+        """
         folder = self.table_folder(table)
         paths = sorted(Path(uri) for uri in delta.file_uris())
-        self._verified.update(paths)
+        names = {path: str(path.relative_to(folder)) for path in paths}
+        self._verified.update(path for path in paths if names[path] not in known)
         return TableVersion(
             delta_version=delta.version(),
-            n_rows=sum(ds.dataset(str(path), format="parquet").count_rows() for path in paths),
-            files={str(path.relative_to(folder)): file_sha256(path) for path in paths},
+            n_rows=sum(pq.read_metadata(path).num_rows for path in paths),
+            files={names[path]: known.get(names[path]) or file_sha256(path) for path in paths},
         )
 
     def conform(self, table: Table, rows: pa.Table) -> pa.Table:
