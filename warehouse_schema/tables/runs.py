@@ -82,13 +82,13 @@ EVALUATION_REPORTS = Table(
     columns=(
         text("run_id", "Run."),
         text("finding", "Finding."),
-        text("metric", "auroc, froc_score, average_precision, sensitivity ..."),
+        text("metric", "auroc, froc_score, average_precision, sensitivity@youden ..."),
         real("value", "Value.", null_meaning="undefined for this method"),
         real("ci_low", "Lower end of the 95 % interval.", null_meaning="no interval"),
         real("ci_high", "Upper end.", null_meaning="no interval"),
         integer("n_positive", "Positive images (AUROC) or boxes (FROC)."),
         integer("n_negative", "Negative images, or images without a box."),
-        text("protocol", "Images, denominator, network and split, e.g. 'test/R+N/whole/student'."),
+        text("protocol", "Split/images/denominator/network, e.g. 'test/R+N/whole/student'."),
     ),
 )
 
@@ -104,6 +104,8 @@ ROC_POINTS = Table(
         real("threshold", "Score threshold.", null_meaning="above every score"),
         real("false_positive_rate", "1 - specificity."),
         real("true_positive_rate", "Sensitivity."),
+        real("ci_low", "Lower end of the pointwise 95 % band of the rate.", null_meaning="no band"),
+        real("ci_high", "Upper end of the band.", null_meaning="no band"),
     ),
 )
 
@@ -119,13 +121,15 @@ FROC_POINTS = Table(
         real("threshold", "Score threshold.", null_meaning="above every score"),
         real("false_positive_ratio", "Mean share of activated pixels outside boxes."),
         real("recall", "Share of box centres activated."),
+        real("ci_low", "Lower end of the pointwise 95 % band of recall.", null_meaning="no band"),
+        real("ci_high", "Upper end of the band.", null_meaning="no band"),
     ),
 )
 
 RUN_COMPARISONS = Table(
     name="run_comparisons",
     meaning="A paired difference of two runs on the same images: b minus a.",
-    primary_key=("run_id_a", "run_id_b", "finding", "metric", "protocol"),
+    primary_key=("run_id_a", "run_id_b", "finding", "metric", "method", "protocol"),
     columns=(
         text("run_id_a", "Reference run."),
         text("run_id_b", "Compared run."),
@@ -135,6 +139,11 @@ RUN_COMPARISONS = Table(
         real("ci_low", "Lower end of the paired 95 % interval."),
         real("ci_high", "Upper end."),
         real("p_value", "Two-sided p value.", null_meaning="not defined"),
+        real(
+            "p_value_holm",
+            "p value after Holm's correction over the pair's primary comparisons.",
+            null_meaning="not a primary comparison",
+        ),
         text("method", "paired bootstrap or DeLong."),
         text("protocol", "As in evaluation_reports."),
     ),
