@@ -20,7 +20,7 @@ class Exposure:
     """One exposure and its processing.
 
     scatter_ratio is scattered over primary signal behind the patient; blur_px the detector's
-    point spread (standard deviation); photons the quanta per pixel in open air; compression the
+    point spread (standard deviation); sharpening its edge enhancement; photons the quanta per pixel in open air; compression the
     part of the slow variation that processing takes out; lung_level and dense_level the grey
     (0 to 1) that lung and the densest tissue get; gamma bends the curve.
     """
@@ -33,6 +33,7 @@ class Exposure:
     lung_level: float
     dense_level: float
     noise_grain: float
+    sharpening: float
 
 
 def sample_exposure(rng: np.random.Generator, *, is_portable: bool) -> Exposure:
@@ -41,12 +42,13 @@ def sample_exposure(rng: np.random.Generator, *, is_portable: bool) -> Exposure:
     return Exposure(
         scatter_ratio=float(scatter),
         blur_px=float(rng.uniform(0.5, 0.9)),
-        photons=float(np.exp(rng.uniform(np.log(1.2e5), np.log(9e5)))),
-        compression=float(rng.uniform(0.15, 0.5)),
+        photons=float(np.exp(rng.uniform(np.log(4e4), np.log(4e5)))),
+        compression=float(rng.uniform(0.3, 0.6)),
         air_level=float(rng.uniform(0.0, 0.12)),
         lung_level=float(np.clip(rng.normal(0.42, 0.07), 0.25, 0.58)),
-        dense_level=float(np.clip(rng.normal(0.87, 0.05), 0.72, 0.97)),
-        noise_grain=float(rng.uniform(0.4, 0.8)),
+        dense_level=float(np.clip(rng.normal(0.80, 0.05), 0.66, 0.92)),
+        noise_grain=float(rng.uniform(0.35, 0.6)),
+        sharpening=float(rng.uniform(0.2, 1.0)),
     )
 
 
@@ -79,6 +81,7 @@ def expose(rng: np.random.Generator, absorbers: Absorbers, exposure: Exposure) -
     noise = cv2.GaussianBlur(noise, (0, 0), exposure.noise_grain)
     signal = signal + noise * np.sqrt(np.maximum(signal, 1e-6) / np.float32(exposure.photons))
     density = -np.log(np.maximum(signal, np.float32(1e-4)))
+    density += np.float32(exposure.sharpening) * (density - cv2.GaussianBlur(density, (0, 0), 2.2))
     slow_density = -np.log(primary_slow + scatter)
     return _displayed(density, slow_density, absorbers.lung_mask, exposure)
 
@@ -97,7 +100,7 @@ def _displayed(density: Array, slow_density: Array, lung_mask: Array, exposure: 
     density = density - cv2.resize(taken.astype(np.float32), (columns, rows))
     slow_out = slow_density - taken
     low = float(np.percentile((slow_out[lung_mask] if lung_mask.sum() > 20 else lungs), 25))
-    high = float(np.percentile(slow_out[body] if body.any() else slow_out, 97))
+    high = float(np.percentile(slow_out[body] if body.any() else slow_out, 84))
     scale = (exposure.dense_level - exposure.lung_level) / max(high - low, 0.3)
     grey = exposure.lung_level + (density - low) * np.float32(scale)
     return _shouldered(grey, exposure.air_level)
@@ -105,8 +108,11 @@ def _displayed(density: Array, slow_density: Array, lung_mask: Array, exposure: 
 
 def _shouldered(grey: Array, floor: float) -> Array:
     """A soft toe at the floor and a soft shoulder at 1, as film and display curves have."""
-    knee = np.float32(0.12)
-    low = floor + knee * np.logaddexp(0, (grey - floor) / knee).astype(np.float32)
-    knee = np.float32(0.05)
-    high = np.float32(0.98) - knee * np.logaddexp(0, (0.98 - low) / knee).astype(np.float32)
-    return np.clip(high, 0, 1)
+    ramp = np.linspace(-1, 2, 6001)
+    low = floor + 0.12 * np.logaddexp(0, (ramp - floor) / 0.12)
+    curve = 0.94 - 0.1 * np.logaddexp(0, (0.94 - low) / 0.1)
+    curve = np.clip(curve, 0, 1).astype(np.float32)
+    # A table: the exponentials of a whole film would cost as much as its ribs.
+    place = np.clip((grey + 1) * 2000, 0, 5999)
+    left = place.astype(np.int32)
+    return np.asarray(curve[left] + (curve[left + 1] - curve[left]) * (place - left))

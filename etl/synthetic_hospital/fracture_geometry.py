@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from etl.synthetic_hospital.film_request import FractureRequest
-from etl.synthetic_hospital.projection import Array, Cloud
+from etl.synthetic_hospital.projection import Array, Cloud, FilmGeometry, FilmPoints
 from etl.synthetic_hospital.thorax_tubes import Tube, TubeSamples
 
 # Step-off across the shaft and gap along it (mm) for each severity: (low, high).
@@ -66,50 +66,66 @@ def draw_break(
     )
 
 
-def broken(samples: TubeSamples, tube: Tube, breaks: list[Break]) -> TubeSamples:
+def broken(samples: TubeSamples, tube: Tube, breaks: list[Break], geometry: FilmGeometry) -> FilmPoints:
     """The tube's points after its breaks; points farther than a break's reach do not move."""
-    positions = samples.positions_mm.copy()
-    volumes = samples.volumes_mm3.copy()
-    tangent, _, _ = tube.frames()
-    arc = tube.arc_mm
+    points = samples.points()
+    around = len(samples.turn_rad)
     for one in breaks:
-        near = np.flatnonzero(np.abs(samples.arc_mm - one.site_mm) < one.reach_mm)
-        offset = samples.arc_mm[near] - one.site_mm
-        turn = samples.turn_rad[near] - one.slant_turn_rad
-        jag = one.slant_mm * np.cos(turn) + 0.8 * np.sin(5 * turn)
-        fragment = np.where(offset > jag, 0.5, -0.5).astype(np.float32)
-        fade = np.clip(1 - np.abs(offset) / one.reach_mm, 0, 1)
-        fade = fade * fade * (3 - 2 * fade)
-        along = np.stack([np.interp(samples.arc_mm[near], arc, tangent[:, i]) for i in range(3)], 1)
-        shift = (fragment * fade)[:, None] * one.step_mm
-        shift += (fragment * fade * np.float32(one.gap_mm))[:, None] * along
+        first, last = np.searchsorted(
+            samples.arc_mm, [one.site_mm - one.reach_mm, one.site_mm + one.reach_mm]
+        )
+        near = slice(int(first), int(last))
+        flat = slice(int(first) * around, int(last) * around)
+        move_column, move_row = _moved(samples, tube, one, near, geometry)
+        points.column[flat] += move_column.ravel()
+        points.row[flat] += move_row.ravel()
         if one.callus_mm:
-            centre = np.stack(
-                [np.interp(samples.arc_mm[near], arc, tube.axis_mm[:, i]) for i in range(3)], 1
-            )
-            swell = np.exp(-((offset / (0.35 * one.reach_mm)) ** 2))
-            outwards = positions[near] - centre
-            radius = np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-3)
-            shift += outwards / radius * (one.callus_mm * swell)[:, None] * np.minimum(radius / 4, 1)
-            volumes[near] *= (1 + 0.9 * swell).astype(np.float32)
-        positions[near] += shift.astype(np.float32)
-    return TubeSamples(
-        positions_mm=positions,
-        volumes_mm3=volumes,
-        arc_mm=samples.arc_mm,
-        turn_rad=samples.turn_rad,
-    )
+            swell = _swelling(samples.arc_mm[near] - one.site_mm, one)
+            points.thickness_mm[flat] *= np.repeat(1 + 0.9 * swell, around).astype(np.float32)
+    return points
 
 
-def site_points(samples: TubeSamples, site_mm: float, finding: str) -> Array:
-    """The points (K, 3) of the (broken) tube that a reader would put a box around."""
-    near = np.abs(samples.arc_mm - site_mm) < 0.75 * _REACH_MM[finding]
-    return samples.positions_mm[near]
+def _moved(
+    samples: TubeSamples, tube: Tube, one: Break, near: slice, geometry: FilmGeometry
+) -> tuple[Array, Array]:
+    """Displacement in pixels, columns and rows (S, A), of the stations within a break's reach."""
+    offset = (samples.arc_mm[near] - one.site_mm)[:, None]
+    turn = samples.turn_rad[None, :] - one.slant_turn_rad
+    jag = one.slant_mm * np.cos(turn) + 0.8 * np.sin(5 * turn)
+    fragment = np.where(offset > jag, 0.5, -0.5).astype(np.float32)
+    fade = np.clip(1 - np.abs(offset) / one.reach_mm, 0, 1)
+    fade = fade * fade * (3 - 2 * fade)
+    _, heading = tube.at(one.site_mm)
+    move = (one.step_mm + np.float32(one.gap_mm) * heading)[None]
+    scale = samples.pixels_per_mm[near].mean()
+    column, row = geometry.directions(move, np.array([scale * geometry.pixel_spacing_mm]))[0]
+    columns, rows = fragment * fade * column, fragment * fade * row
+    if one.callus_mm:
+        swell = one.callus_mm * _swelling(offset, one) * scale
+        across, down = samples.offset_column[near], samples.offset_row[near]
+        widest = np.maximum(np.hypot(across, down).max(axis=1, keepdims=True), 1.0)
+        columns, rows = columns + swell * across / widest, rows + swell * down / widest
+    return columns.astype(np.float32), rows.astype(np.float32)
+
+
+def _swelling(offset_mm: Array, one: Break) -> Array:
+    """Callus along the bone, 1 at its middle and 0 at the break's reach."""
+    bump = np.exp(-((offset_mm / (0.38 * one.reach_mm)) ** 2))
+    return np.asarray(np.maximum(bump - np.exp(-6.9), 0), dtype=np.float32)
+
+
+def site_points(
+    samples: TubeSamples, tube: Tube, site_mm: float, site: Break | None, finding: str, geometry: FilmGeometry
+) -> tuple[Array, Array]:
+    """Columns and rows (K,) of the (broken) bone's points that a reader would box."""
+    points = broken(samples, tube, [site] if site else [], geometry)
+    near = np.repeat(np.abs(samples.arc_mm - site_mm) < 0.75 * _REACH_MM[finding], len(samples.turn_rad))
+    return points.column[near], points.row[near]
 
 
 def haematoma(rng: np.random.Generator, one: Break, tube: Tube) -> Cloud:
     """Soft-tissue swelling at a fresh break, as points of water-equivalent volume (mm3)."""
-    centre = np.array([np.interp(one.site_mm, tube.arc_mm, tube.axis_mm[:, i]) for i in range(3)])
+    centre, _ = tube.at(one.site_mm)
     points = rng.normal(0, 1, (1500, 3)) * one.reach_mm * 0.32
     size = float(np.linalg.norm(one.step_mm))
     volume = np.full(1500, 550.0 * size / 1500, dtype=np.float32)
@@ -118,8 +134,7 @@ def haematoma(rng: np.random.Generator, one: Break, tube: Tube) -> Cloud:
 
 def _across(tube: Tube, site_mm: float) -> Array:
     """Unit vector in the frontal film's plane across the bone where it breaks."""
-    tangent, _, _ = tube.frames()
-    t = np.array([np.interp(site_mm, tube.arc_mm, tangent[:, i]) for i in range(3)])
+    _, t = tube.at(site_mm)
     across = np.array([t[1], -t[0], 0.0])
     if np.hypot(t[0], t[1]) < 0.3:
         across = np.array([1.0, 0.0, 0.0])

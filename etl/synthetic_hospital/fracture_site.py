@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from etl.synthetic_hospital.film_request import SIDES, FilmBox, FractureRequest
-from etl.synthetic_hospital.fracture_geometry import Break, broken, draw_break, haematoma, site_points
+from etl.synthetic_hospital.fracture_geometry import Break, draw_break, haematoma, site_points
 from etl.synthetic_hospital.projection import Array, Cloud, FilmGeometry
 from etl.synthetic_hospital.thorax_bones import SIDE_SIGN, Bones, rib_angles
 from etl.synthetic_hospital.thorax_shape import ThoraxShape
-from etl.synthetic_hospital.thorax_tubes import Tube, TubeSamples, sample_tube
+from etl.synthetic_hospital.thorax_tubes import Tube, sample_tube
 
 _SEVERITY_MIX = {"evident": 0.55, "moderate": 0.30, "subtle": 0.10, "occult": 0.05}
 _RIB_COUNT_MIX = (0.30, 0.26, 0.20, 0.12, 0.07, 0.05)
@@ -104,20 +104,19 @@ def _placed(
     geometry: FilmGeometry,
 ) -> PlacedFracture:
     site = draw_break(rng, request, tube, site_mm)
-    samples = sample_tube(tube, spacing_mm=2.0)
-    if site is not None:
-        samples = broken(samples, tube, [site])
     swelling = None
     if site is not None and not request.is_old:
         swelling = haematoma(rng, site, tube)
-    box = _box(request, samples, site_mm, geometry)
+    samples = sample_tube(tube, geometry, spacing_px=2.0)
+    outline = site_points(samples, tube, site_mm, site, request.finding, geometry)
+    box = _box(request, outline, geometry)
     return PlacedFracture(request=request, tube=tube, site=site, swelling=swelling, box=box)
 
 
 def _box(
-    request: FractureRequest, samples: TubeSamples, site_mm: float, geometry: FilmGeometry
+    request: FractureRequest, outline: tuple[Array, Array], geometry: FilmGeometry
 ) -> FilmBox:
-    column, row, _ = geometry.project(site_points(samples, site_mm, request.finding))
+    column, row = outline
     margin = _BOX_MARGIN * geometry.columns_px
     smallest = _SMALLEST_BOX[request.finding] * geometry.columns_px
     left, width = _side(column, margin, smallest)

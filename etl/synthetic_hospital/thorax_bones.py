@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from etl.synthetic_hospital.projection import Array
+from etl.synthetic_hospital.projection import Array, Cloud
 from etl.synthetic_hospital.thorax_shape import RIB_COUNT, ThoraxShape
+from etl.synthetic_hospital.thorax_spine import build_spine
 from etl.synthetic_hospital.thorax_tubes import Tube
 
 SIDE_SIGN = {"left": 1.0, "right": -1.0}
@@ -21,6 +22,7 @@ class Bones:
     ribs: dict[tuple[str, int], Tube]
     clavicles: dict[str, Tube]
     others: tuple[Tube, ...]
+    spine: Cloud
 
 
 def build_bones(rng: np.random.Generator, shape: ThoraxShape, *, is_posteroanterior: bool) -> Bones:
@@ -39,9 +41,8 @@ def build_bones(rng: np.random.Generator, shape: ThoraxShape, *, is_posteroanter
     others: list[Tube] = []
     for sign in SIDE_SIGN.values():
         others += _shoulder(shape, sign, density, is_posteroanterior=is_posteroanterior)
-    others += _spine(shape, density)
     others += [_sternum(shape, density)]
-    return Bones(ribs=ribs, clavicles=clavicles, others=tuple(others))
+    return Bones(ribs=ribs, clavicles=clavicles, others=tuple(others), spine=build_spine(shape, density))
 
 
 def rib_angles(shape: ThoraxShape, number: int) -> Array:
@@ -104,7 +105,7 @@ def _clavicle(
         axis_mm=axis,
         half_height_mm=(0.98 * radius).astype(np.float32),
         half_depth_mm=(1.1 * radius).astype(np.float32),
-        cortex_mm=((0.9 + 1.0 * np.sin(np.pi * along)) * density).astype(np.float32),
+        cortex_mm=((1.1 + 1.1 * np.sin(np.pi * along)) * density).astype(np.float32),
         spongy_density=0.2 * density,
     )
 
@@ -128,7 +129,7 @@ def _shoulder(
 
     blade_middle = (110 + out, 95.0, -96.0)
     return [
-        bone([glenoid, (146 + out * 0.6, 95.0, -66.0), tip], [6, 4.5, 3.5], [5, 4, 3], 1.1),
+        bone([glenoid, (146 + out * 0.6, 95.0, -66.0), tip], [6, 4.5, 2.5], [5, 4, 2], 0.7),
         bone([root, blade_middle, tip], [2, 2, 2.4], [1.6, 1.6, 2], 0.7),
         bone([medial_top, (120.0, 28.0, -66.0), (142.0, 36.0, -44.0)], [2, 2, 3], [2, 2, 3], 0.6),
         bone([root, (126.0, 36.0, -78.0), acromion], [2.5, 4, 6], [4, 6, 9], 0.8),
@@ -139,46 +140,6 @@ def _shoulder(
         # The blade's thin middle, as one broad flat tube.
         bone([(124 + out * 0.7, 48.0, -76.0), (126 + out, 100.0, -84.0), tip], [1, 1, 1], [30, 22, 4], 0.5),
     ]
-
-
-def _spine(shape: ThoraxShape, density: float) -> list[Tube]:
-    """Vertebral bodies with end plates, pedicles, transverse and spinous processes."""
-    y = shape.vertebra_y_mm.astype(float)
-    spacing = float(y[-1] - y[-2])
-    levels = list(y - 0.0)
-    levels += [levels[-1] + spacing * (i + 1) * 1.1 for i in range(4)]
-    first = float(y[1] - y[0])
-    levels = [levels[0] - first * (i + 1) * 0.85 for i in range(4)][::-1] + levels
-    tubes = []
-    for i, top in enumerate(levels):
-        bottom = levels[i + 1] if i + 1 < len(levels) else top + spacing
-        thoracic = int(np.clip(i - 4, 0, RIB_COUNT - 1))
-        z = float(shape.back_z_mm[thoracic]) + 36
-        half = (12 + 0.65 * min(i, 15)) * shape.scale
-        tubes += _vertebra(top, bottom - 4.0, z, half, density, neck=i < 4)
-    return tubes
-
-
-def _vertebra(
-    top: float, bottom: float, z: float, half: float, density: float, *, neck: bool
-) -> list[Tube]:
-    waist = 0.9
-    body = [(0.0, top, z), (0.0, (top + bottom) / 2, z), (0.0, bottom, z)]
-    tubes = [_tube(np.asarray(body), [half, half * waist, half], [half * 0.95] * 3, 0.6 * density, 0.13)]
-    for plate in (top, bottom):
-        points = [(0.0, plate - 0.6, z), (0.0, plate + 0.6, z)]
-        tubes.append(_tube(np.asarray(points), [half, half], [half * 0.95] * 2, 0.2, 0.55 * density))
-    middle = top + 0.35 * (bottom - top)
-    for sign in (-1, 1):
-        x = 0.62 * half * sign
-        pedicle = [(x, middle, z - 0.8 * half), (x, middle, z - 1.7 * half)]
-        tubes.append(_tube(np.asarray(pedicle), [5.0, 5.0], [3.6, 3.6], 1.2 * density, 0.2))
-        reach = half * (1.5 if neck else 2.0)
-        process = [(x, middle + 2, z - 1.6 * half), (reach * sign, middle - 1, z - 2.0 * half)]
-        tubes.append(_tube(np.asarray(process), [4.5, 4.0], [4.5, 4.0], 0.8 * density, 0.2))
-    spinous = [(0.0, middle + 4, z - 1.7 * half), (0.0, bottom + 8, z - 3.0 * half)]
-    tubes.append(_tube(np.asarray(spinous), [5.0, 3.5], [3.0, 3.0], 1.0 * density, 0.2))
-    return tubes
 
 
 def _sternum(shape: ThoraxShape, density: float) -> Tube:

@@ -26,23 +26,27 @@ class Organs:
 
 @dataclass(frozen=True, kw_only=True)
 class Ellipsoid:
-    """Centre and semi-axes in mm; roll_rad turns it in the film's plane."""
+    """Centre and semi-axes in mm; roll_rad turns it in the film's plane.
+
+    fullness 0.5 is an ellipsoid; less makes a fuller body, more one that thins towards its edge.
+    """
 
     centre_mm: tuple[float, float, float]
     semi_mm: tuple[float, float, float]
     roll_rad: float = 0.0
+    fullness: float = 0.5
 
-    def chord(self, geometry: FilmGeometry, step_px: int) -> Array:
+    def chord(self, geometry: FilmGeometry) -> Array:
         """Length (H, W) that each ray spends inside."""
         x0, y0, z0 = self.centre_mm
-        x, y = geometry.grid(z0, step_px)
+        x, y = geometry.grid(z0)
         turned = geometry.turn_rad
         x = x - np.float32(x0 + z0 * np.sin(turned))
         y = y - np.float32(y0)
         c, s = np.float32(np.cos(self.roll_rad)), np.float32(np.sin(self.roll_rad))
         across, down = c * x + s * y, c * y - s * x
         inside = 1 - (across / self.semi_mm[0]) ** 2 - (down / self.semi_mm[1]) ** 2
-        return np.asarray(2 * self.semi_mm[2] * np.sqrt(np.maximum(inside, 0)), dtype=np.float32)
+        return np.asarray(2 * self.semi_mm[2] * np.maximum(inside, 0) ** self.fullness, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +72,27 @@ def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents
     base = domes[1] - 2.0
     heart_y = base - 0.62 * width
     left = Ellipsoid(
-        centre_mm=(0.42 * width, heart_y + 0.1 * width, 20.0),
-        semi_mm=(0.98 * width, 0.72 * width, 0.75 * width),
+        centre_mm=(0.46 * width, heart_y + 0.1 * width, 20.0),
+        semi_mm=(1.06 * width, 0.74 * width, 1.1 * width),
+        fullness=0.4,
         roll_rad=float(np.deg2rad(rng.uniform(28, 46) - 8 * breath)),
     )
-    right = Ellipsoid(centre_mm=(-0.12 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 0.55 * width))
-    outflow = Ellipsoid(centre_mm=(6.0, heart_y - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 34.0))
+    right = Ellipsoid(centre_mm=(-0.14 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 0.9 * width), fullness=0.4)
+    outflow = Ellipsoid(centre_mm=(6.0, heart_y - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 50.0))
     arch = float(y[3] + 16)
     knob = 14 + 0.08 * max(shape.age_years - 30, 0)
     vessels = (
         Ellipsoid(centre_mm=(18 * s, arch, -8.0), semi_mm=(knob * 1.15 * s, knob * s, 42.0)),
-        Ellipsoid(centre_mm=(0.0, y[2], -5.0), semi_mm=(27 * s, 95 * s, 48.0)),
+        Ellipsoid(centre_mm=(-1.0, y[2], -5.0), semi_mm=(34 * s, 105 * s, 75.0), fullness=0.35),
         Ellipsoid(centre_mm=(16 * s, y[8], -45.0), semi_mm=(15 * s, 150.0, 14.0)),
-        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(22 * s, 330.0, 30.0)),
+        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(25 * s, 330.0, 45.0), fullness=0.35),
         Ellipsoid(centre_mm=(22 * s, arch + 30 * s, 8.0), semi_mm=(17 * s, 18 * s, 24.0)),
-        Ellipsoid(centre_mm=(-34 * s, arch + 36 * s, 0.0), semi_mm=(13 * s, 25 * s, 16.0), roll_rad=-0.3),
-        Ellipsoid(centre_mm=(36 * s, arch + 30 * s, -4.0), semi_mm=(14 * s, 20 * s, 16.0), roll_rad=0.4),
+        Ellipsoid(centre_mm=(-34 * s, arch + 36 * s, 0.0), semi_mm=(19 * s, 34 * s, 38.0), roll_rad=-0.3, fullness=1.2),
+        Ellipsoid(centre_mm=(36 * s, arch + 30 * s, -4.0), semi_mm=(20 * s, 30 * s, 38.0), roll_rad=0.4, fullness=1.2),
     )
     carina = arch + 16 * s
     air = [
-        Ellipsoid(centre_mm=(-1.0, carina - 90, -8.0), semi_mm=(8.5 * s, 96.0, 8.0)),
+        Ellipsoid(centre_mm=(-1.0, carina - 90, -8.0), semi_mm=(9.0 * s, 96.0, 11.0)),
         Ellipsoid(centre_mm=(-13 * s, carina + 10, -10.0), semi_mm=(6.0 * s, 22.0 * s, 6.0), roll_rad=0.7),
         Ellipsoid(centre_mm=(17 * s, carina + 10, -10.0), semi_mm=(5.5 * s, 26.0 * s, 5.5), roll_rad=-0.95),
     ]
@@ -125,39 +130,49 @@ def _breasts(rng: np.random.Generator, shape: ThoraxShape) -> tuple[Ellipsoid, .
     droop = rng.normal(0, 4)
     if not shape.is_female:
         size, sag = 0.55 * size, 0.0
-    y = float(shape.vertebra_y_mm[6]) + sag
-    depth = (26.0 if shape.is_female else 9.0) * size
+    y = float(shape.vertebra_y_mm[7]) + sag
+    depth = (15.0 if shape.is_female else 5.0) * size
     return tuple(
         Ellipsoid(
             centre_mm=(sign * 78.0 * shape.scale, y + sign * droop, 105.0),
-            semi_mm=(56 * size**0.5, 52 * size**0.5, depth),
+            semi_mm=(60 * size**0.5, 56 * size**0.5, depth),
+            fullness=0.62,
         )
         for sign in (-1.0, 1.0)
     )
 
 
-def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, step_px: int) -> Organs:
+def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents) -> Organs:
     """Line integrals of a frontal chest on every step_px-th pixel."""
-    lung = sum(lung_chord(geometry, shape, contents, sign, step_px) for sign in (-1.0, 1.0))
+    lung = sum(lung_chord(geometry, shape, contents, sign) for sign in (-1.0, 1.0))
     assert isinstance(lung, np.ndarray)
-    heart = np.max([one.chord(geometry, step_px) for one in contents.heart], axis=0)
-    vessels = [one.chord(geometry, step_px) for one in contents.vessels]
+    heart = np.max([one.chord(geometry) for one in contents.heart], axis=0)
+    heart = heart * _above_diaphragm(geometry, contents)
+    vessels = [one.chord(geometry) for one in contents.vessels]
     solid = heart + np.max(vessels[:4], axis=0) + np.max(vessels[4:], axis=0)
     lung = np.maximum(lung - solid, 0)
-    tissue = body_chord(geometry, shape, step_px)
+    tissue = body_chord(geometry, shape)
     for breast in contents.breasts:
-        tissue = tissue + breast.chord(geometry, step_px)
+        tissue = tissue + breast.chord(geometry)
     for gas in contents.air:
-        tissue = tissue - gas.chord(geometry, step_px)
+        tissue = tissue - gas.chord(geometry)
     lung = np.minimum(lung, np.maximum(tissue - 40, 0))
     return Organs(tissue_mm=np.maximum(tissue, 0) - lung, lung_mm=lung)
 
 
+def _above_diaphragm(geometry: FilmGeometry, contents: ChestContents) -> Array:
+    """1 above the crest of the diaphragm, 0 below: the heart rests on it."""
+    x, y = geometry.grid(0.0)
+    dome = np.where(x < 0, contents.dome_y_mm[0], contents.dome_y_mm[1])
+    crest = dome + contents.dome_height_mm * ((np.abs(x) - 58) / 74) ** 2
+    return np.asarray(np.clip(1 - (y - crest + 4) / 14, 0, 1), dtype=np.float32)
+
+
 def lung_chord(
-    geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, sign: float, step_px: int
+    geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, sign: float
 ) -> Array:
     """Length of each ray inside one lung: inside the ribs, beside the spine, above the dome."""
-    x, y = geometry.grid(0.0, step_px)
+    x, y = geometry.grid(0.0)
     x = x * np.float32(sign)
     rise = shape.vertebra_y_mm + 6
     side_y = rise + shape.slope * shape.half_depth_mm
@@ -192,28 +207,28 @@ def lung_chord(
     return np.maximum(length * floor, 0).astype(np.float32)
 
 
-def body_chord(geometry: FilmGeometry, shape: ThoraxShape, step_px: int) -> Array:
+def body_chord(geometry: FilmGeometry, shape: ThoraxShape) -> Array:
     """Thickness of neck, trunk, shoulders and arms along each ray, as one smooth union."""
-    x, y = geometry.grid(0.0, step_px)
+    x, y = geometry.grid(0.0)
     x = np.abs(x)
     s, fat = shape.scale, shape.fat_mm
     side_y = shape.vertebra_y_mm + 6 + shape.slope * shape.half_depth_mm
-    wall = 14 + 0.65 * fat
+    wall = 34 + 0.8 * fat
     at = np.concatenate([[20.0, 60.0], side_y[3:], [side_y[-1] + 60]])
-    half = np.concatenate([[120 * s, 138 * s], shape.half_width_mm[3:9], [shape.half_width_mm[8]] * 4])
-    half = np.interp(y, at, half + wall + np.where(at < side_y[4], 12, 0))
+    half = np.concatenate([[135 * s, 142 * s], shape.half_width_mm[3:9], [shape.half_width_mm[8]] * 4])
+    half = np.interp(y, at, half + wall + np.where(at < side_y[5], 12, 0))
     depth = np.interp(y, at, np.interp(at, side_y, shape.half_depth_mm) + 14 + 0.6 * fat)
     trunk = _superellipse(x, half, depth, 2.4) * _rise(y, 2 - 0.1 * fat, 60)
     neck_half = (56 + 0.35 * fat) * s
-    neck = _superellipse(x, np.full_like(x, neck_half), np.full_like(x, 56 + 0.3 * fat), 2.0)
+    neck = _superellipse(x, np.full_like(x, neck_half), np.full_like(x, 74 + 0.4 * fat), 2.4)
     neck = neck * (1 - _rise(y, 40, 80))
     slope_y = np.interp(x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-55, -22, 0, 10, 34, 95])
     shoulder_half = (206 + 0.4 * fat) * s
-    shoulder = _superellipse(x, np.full_like(x, shoulder_half), np.full_like(x, 58 + 0.4 * fat), 2.6)
+    shoulder = _superellipse(x, np.full_like(x, shoulder_half), np.full_like(x, 72 + 0.5 * fat), 2.8)
     shoulder = shoulder * np.sqrt(_ramp(y - slope_y + 0.25 * fat, 55)) * (1 - _rise(y, 95, 170))
     arm_x = np.interp(y, [40, 330], [186 * s, (216 + 22 * shape.arm_drop) * s])
-    arm_half = (42 + 0.55 * fat) * s
-    arm = _superellipse(np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 46 + 0.4 * fat), 2.0)
+    arm_half = (48 + 0.55 * fat) * s
+    arm = _superellipse(np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 60 + 0.5 * fat), 2.4)
     arm = arm * _ramp(y - 40, 60)
     joined = (trunk**5 + neck**5 + shoulder**5 + arm**5) ** 0.2
     return np.asarray(joined, dtype=np.float32)

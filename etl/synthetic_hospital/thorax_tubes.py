@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etl.synthetic_hospital.projection import Array, Cloud
+from etl.synthetic_hospital.projection import Array, FilmGeometry, FilmPoints
 
-# Rings of sample points: distance from the axis as a part of the radius, and the part of the
-# cross-section's area that the ring stands for.
-_CORE_RINGS = ((0.35, 0.3), (0.72, 0.7))
+# Rings of sample points: distance from the axis as a part of the radius, the part of the
+# cross-section's area that the ring stands for, and its points relative to the shell's.
+_CORE_RINGS = ((0.38, 0.34, 0.22), (0.76, 0.66, 0.42))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,90 +37,138 @@ class Tube:
 
     def frames(self) -> tuple[Array, Array, Array]:
         """Tangent, height direction and depth direction at each station, each (M, 3)."""
-        tangent = _unit(np.gradient(self.axis_mm, axis=0).astype(np.float32))
+        difference = np.empty_like(self.axis_mm)
+        difference[1:-1] = self.axis_mm[2:] - self.axis_mm[:-2]
+        difference[0] = self.axis_mm[1] - self.axis_mm[0]
+        difference[-1] = self.axis_mm[-1] - self.axis_mm[-2]
+        tangent = _unit(difference)
         reference = np.asarray(self.up, dtype=np.float32)
         height = _unit(reference - tangent * (tangent @ reference)[:, None])
-        return tangent, height, np.cross(tangent, height).astype(np.float32)
+        return tangent, height, _crossed(tangent, height)
+
+    def at(self, site_mm: float) -> tuple[Array, Array]:
+        """Axis point (3,) and unit tangent (3,) at a length along the axis."""
+        arc, (tangent, _, _) = self.arc_mm, self.frames()
+        point = [np.interp(site_mm, arc, self.axis_mm[:, i]) for i in range(3)]
+        heading = [np.interp(site_mm, arc, tangent[:, i]) for i in range(3)]
+        return np.asarray(point, dtype=np.float32), np.asarray(heading, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TubeSamples:
-    """Sample points of a tube before any fracture: position, place along the axis and around it."""
+    """A tube's points on the film, as (stations, points around) arrays.
 
-    positions_mm: Array
-    volumes_mm3: Array
+    offset_* (S, A) are pixels from the axis (axis_px, (S, 2)); arc_mm (S,) is the place along
+    the axis and turn_rad (A,) the place around it; pixels_per_mm (S,) the local scale.
+    """
+
+    axis_px: Array
+    offset_column: Array
+    offset_row: Array
+    thickness_mm: Array
     arc_mm: Array
     turn_rad: Array
+    pixels_per_mm: Array
 
-    def cloud(self) -> Cloud:
-        """The points alone."""
-        return Cloud(positions_mm=self.positions_mm, volumes_mm3=self.volumes_mm3)
+    def points(self) -> FilmPoints:
+        """The points as one flat list."""
+        return FilmPoints(
+            column=(self.offset_column + self.axis_px[:, 0, None]).ravel(),
+            row=(self.offset_row + self.axis_px[:, 1, None]).ravel(),
+            thickness_mm=self.thickness_mm.ravel(),
+        )
 
 
-def sample_tube(tube: Tube, *, spacing_mm: float) -> TubeSamples:
-    """Points about spacing_mm apart on the shell, and the core's rings in the same stations."""
+def sample_tube(tube: Tube, geometry: FilmGeometry, *, spacing_px: float) -> TubeSamples:
+    """A tube's points about spacing_px apart on the shell, with the core's rings between.
+
+    The axis and the two half axes are projected once a station: over a bone's thickness the
+    beam's divergence does not show.
+    """
     arc = tube.arc_mm
-    stations = max(int(arc[-1] / spacing_mm), 4)
-    at = np.linspace(0, arc[-1], stations, dtype=np.float32)
-    step = float(arc[-1]) / stations
+    column, row, magnification = geometry.project(tube.axis_mm)
+    scale = magnification / np.float32(geometry.pixel_spacing_mm)
     _, height, depth = tube.frames()
-    axis, height, depth = (_resampled(at, arc, values) for values in (tube.axis_mm, height, depth))
-    half_height = np.interp(at, arc, tube.half_height_mm).astype(np.float32)
-    half_depth = np.interp(at, arc, tube.half_depth_mm).astype(np.float32)
-    cortex = np.interp(at, arc, tube.cortex_mm).astype(np.float32)
-    around = float(np.pi * (half_height.max() + half_depth.max()))
-    rings = [(1.0, _shell_area(half_height, half_depth, cortex), max(int(around / spacing_mm), 8))]
-    for part, share in _CORE_RINGS:
-        area = np.pi * half_height * half_depth * share * tube.spongy_density
-        rings.append((part, area, max(int(around * part / spacing_mm / 1.5), 5)))
-    parts = [
-        _ring(axis, height * half_height[:, None], depth * half_depth[:, None], r, area * step, n)
-        for r, area, n in rings
-    ]
-    turns = [np.tile(_turns(n), (stations, 1)).ravel() for _, _, n in rings]
-    arcs = [np.repeat(at, n) for _, _, n in rings]
+    height_px = geometry.directions(height * tube.half_height_mm[:, None], magnification)
+    depth_px = geometry.directions(depth * tube.half_depth_mm[:, None], magnification)
+    stations = max(int(arc[-1] * float(scale.mean()) / spacing_px), 4)
+    at = ((np.arange(stations) + 0.5) * (arc[-1] / stations)).astype(np.float32)
+    known = np.stack(
+        [column, row, *height_px.T, *depth_px.T, scale, *_areas(tube)], axis=1
+    )
+    values = _interpolated(at, arc, known)
+    step = np.float32(arc[-1] / stations)
+    widest = float(np.max(tube.half_height_mm + tube.half_depth_mm)) * np.pi * float(scale.mean())
+    turns, parts, weights = _layout(max(int(widest / spacing_px), 8))
+    lengths = _ring_lengths(tube, turns)
+    shell, core = values[:, 7], values[:, 8]
+    scale_at = values[:, 6]
+    per_station = np.where(parts == 1.0, shell[:, None] * lengths, core[:, None] * weights)
+    cos, sin = parts * np.cos(turns), parts * np.sin(turns)
     return TubeSamples(
-        positions_mm=np.concatenate([positions for positions, _ in parts]),
-        volumes_mm3=np.concatenate([volumes for _, volumes in parts]),
-        arc_mm=np.concatenate(arcs),
-        turn_rad=np.concatenate(turns),
+        axis_px=values[:, :2],
+        offset_column=values[:, 2, None] * cos + values[:, 4, None] * sin,
+        offset_row=values[:, 3, None] * cos + values[:, 5, None] * sin,
+        thickness_mm=per_station * (step * scale_at**2)[:, None],
+        arc_mm=at,
+        turn_rad=turns,
+        pixels_per_mm=scale_at,
     )
 
 
-def _shell_area(half_height: Array, half_depth: Array, cortex: Array) -> Array:
-    inner = np.maximum(half_height - cortex, 0) * np.maximum(half_depth - cortex, 0)
-    return np.asarray(np.pi * (half_height * half_depth - inner), dtype=np.float32)
+def _areas(tube: Tube) -> tuple[Array, Array]:
+    """Cross-section of shell and of core (M,), in mm2 of cortical-equivalent bone."""
+    a, b = tube.half_height_mm, tube.half_depth_mm
+    inner = np.maximum(a - tube.cortex_mm, 0) * np.maximum(b - tube.cortex_mm, 0)
+    return np.pi * (a * b - inner), np.pi * inner * np.float32(tube.spongy_density)
+
+
+def _layout(around: int) -> tuple[Array, Array, Array]:
+    """Angle, distance from the axis and share of the core for the points of one station."""
+    turns = [_turns(around)]
+    parts, weights = [np.ones(around)], [np.zeros(around)]
+    for part, share, density in _CORE_RINGS:
+        count = max(int(density * around), 4)
+        turns.append(_turns(count) + 0.4)
+        parts.append(np.full(count, part))
+        weights.append(np.full(count, share / count))
+    joined = (np.concatenate(values).astype(np.float32) for values in (turns, parts, weights))
+    turn, part, weight = joined
+    return turn, part, weight
+
+
+def _ring_lengths(tube: Tube, turns: Array) -> Array:
+    """Part of the shell's length that each point stands for: even angles are uneven arcs."""
+    a, b = float(tube.half_height_mm.mean()), float(tube.half_depth_mm.mean())
+    length = np.sqrt((a * np.sin(turns)) ** 2 + (b * np.cos(turns)) ** 2)
+    shell = length[: int(np.argmax(np.diff(turns) < 0)) + 1].sum()
+    return np.asarray(length / shell, dtype=np.float32)
 
 
 def _turns(count: int) -> Array:
     return (np.arange(count) * (2 * np.pi / count)).astype(np.float32)
 
 
-def _ring(
-    axis: Array, height: Array, depth: Array, part: float, volume: Array, count: int
-) -> tuple[Array, Array]:
-    turns = _turns(count)
-    cos, sin = np.float32(part) * np.cos(turns), np.float32(part) * np.sin(turns)
-    positions = axis[:, None, :] + cos[None, :, None] * height[:, None, :]
-    positions += sin[None, :, None] * depth[:, None, :]
-    # The shell's points are evenly spaced in angle; on a flat ellipse the arc between them
-    # differs, so each carries the length of arc it stands for.
-    if part == 1.0:
-        a = np.linalg.norm(height, axis=1)[:, None]
-        b = np.linalg.norm(depth, axis=1)[:, None]
-        length = np.sqrt((a * np.sin(turns)) ** 2 + (b * np.cos(turns)) ** 2)
-        weights = volume[:, None] * length / length.sum(axis=1, keepdims=True)
-    else:
-        weights = np.broadcast_to(volume[:, None] / count, (len(volume), count))
-    return positions.reshape(-1, 3), np.asarray(weights, dtype=np.float32).ravel()
+def _interpolated(at: Array, arc: Array, known: Array) -> Array:
+    """Rows of known (M, K), which belong to places arc (M,), at the places `at`, linearly."""
+    left = np.clip(np.searchsorted(arc, at) - 1, 0, len(arc) - 2)
+    part = (at - arc[left]) / np.maximum(arc[left + 1] - arc[left], 1e-6)
+    values = known[left] + (known[left + 1] - known[left]) * part[:, None]
+    return np.asarray(values, dtype=np.float32)
 
 
-def _resampled(at: Array, arc: Array, values: Array) -> Array:
-    columns = [np.interp(at, arc, values[:, i]) for i in range(3)]
-    return np.stack(columns, axis=-1).astype(np.float32)
+def _crossed(a: Array, b: Array) -> Array:
+    # np.cross costs more than the rest of a short tube.
+    return np.stack(
+        [
+            a[:, 1] * b[:, 2] - a[:, 2] * b[:, 1],
+            a[:, 2] * b[:, 0] - a[:, 0] * b[:, 2],
+            a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0],
+        ],
+        axis=1,
+    )
 
 
 def _unit(vectors: Array) -> Array:
-    return np.asarray(
-        vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6), dtype=np.float32
-    )
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return np.asarray(vectors / np.maximum(length, 1e-6), dtype=np.float32)

@@ -13,7 +13,14 @@ _STEPS = 14
 
 def grow_vessels(rng: np.random.Generator, shape: ThoraxShape) -> list[tuple[float, Cloud]]:
     """Point clouds of both lungs' vessels with their radius (mm), water-equivalent volumes."""
-    return [one for sign in (-1.0, 1.0) for one in _tree(rng, shape, sign)]
+    right, left = _tree(rng, shape, -1.0), _tree(rng, shape, 1.0)
+    levels = [
+        (radius, Cloud.joined([one, other]))
+        for (radius, one), (_, other) in zip(right, left, strict=True)
+    ]
+    # The two finest levels are drawn as one: both are thinner than a pixel's blur.
+    finest = Cloud.joined([levels[-2][1], levels[-1][1]])
+    return [*levels[:-2], (levels[-2][0], finest)]
 
 
 def _tree(rng: np.random.Generator, shape: ThoraxShape, sign: float) -> list[tuple[float, Cloud]]:
