@@ -11,7 +11,7 @@ from etl.synthetic_hospital.projection import Array
 
 # Effective linear attenuation (1/mm) of water and the excess of cortical bone at chest energies.
 WATER_PER_MM = 0.0185
-BONE_PER_MM = 0.047
+BONE_PER_MM = 0.055
 MAXIMUM_GREY = 4095
 
 

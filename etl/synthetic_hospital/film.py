@@ -6,6 +6,7 @@ import numpy as np
 
 from etl.synthetic_hospital.appearance import MAXIMUM_GREY, expose, sample_exposure
 from etl.synthetic_hospital.film_anatomy import frontal_absorbers
+from etl.synthetic_hospital.film_other_views import abdomen_absorbers, lateral_absorbers
 from etl.synthetic_hospital.film_request import Film, FilmBox, FilmRequest, FractureRequest
 from etl.synthetic_hospital.film_streams import Streams
 from etl.synthetic_hospital.fracture_site import sample_fractures
@@ -17,10 +18,16 @@ def render_film(request: FilmRequest) -> Film:
     """The film of a request; the same request gives the same bits.
 
     Every part of the film draws from a random stream of its own, so that a fracture changes
-    the bone where it is and nothing else.
+    the bone where it is and nothing else. Fractures are drawn and boxed on frontal films only.
     """
     streams = Streams(seed=request.seed)
-    absorbers, geometry, boxes = frontal_absorbers(request, streams)
+    boxes: tuple[FilmBox, ...] = ()
+    if request.projection == "LATERAL":
+        absorbers, geometry = lateral_absorbers(request, streams)
+    elif request.projection == "ABDOMEN":
+        absorbers, geometry = abdomen_absorbers(request, streams)
+    else:
+        absorbers, geometry, boxes = frontal_absorbers(request, streams)
     exposure = sample_exposure(streams["exposure"], is_portable=request.projection == "AP")
     grey = expose(streams["noise"], absorbers, exposure)
     return Film(

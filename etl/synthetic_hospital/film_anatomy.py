@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from etl.synthetic_hospital.appearance import BONE_PER_MM, WATER_PER_MM, Absorbers
+from etl.synthetic_hospital.film_devices import chest_devices
 from etl.synthetic_hospital.film_request import FilmBox, FilmRequest
 from etl.synthetic_hospital.film_streams import Streams
 from etl.synthetic_hospital.fracture_geometry import broken
@@ -35,6 +36,7 @@ def frontal_absorbers(
     sharp = BONE_PER_MM * breakable_bone(bones, placed, geometry)
     trees = grow_vessels(streams["vessels"], shape)
     sharp += WATER_PER_MM * _lung_vessels(trees[-1:], geometry)
+    sharp += chest_devices(streams["devices"], geometry, shape, bones, is_portable=is_portable)
     for one in placed:
         if one.swelling is not None:
             swelling = splat(geometry, projected(geometry, one.swelling))

@@ -11,8 +11,12 @@ from etl.synthetic_hospital.projection import Array, Cloud, FilmGeometry, FilmPo
 from etl.synthetic_hospital.thorax_tubes import Tube, TubeSamples
 
 # Step-off across the shaft and gap along it (mm) for each severity: (low, high).
-_STEP_MM = {"evident": (10.0, 15.0), "moderate": (6.5, 9.5), "subtle": (2.0, 3.2)}
-_GAP_MM = {"evident": (4.0, 9.0), "moderate": (2.5, 5.0), "subtle": (0.8, 1.6)}
+_STEP_MM = {"evident": (12.0, 17.0), "moderate": (8.5, 12.0), "subtle": (2.0, 3.2)}
+_GAP_MM = {"evident": (6.0, 12.0), "moderate": (4.0, 7.0), "subtle": (0.8, 1.6)}
+# Volume of the swelling (mm3) for each mm of step-off.
+_HAEMATOMA_MM2 = 260.0
+# Extra density of the crushed ends, as a part of the bone's own.
+_CRUSH = {"evident": 0.9, "moderate": 0.7, "subtle": 0.25}
 _REACH_MM = {"rib_fracture": 17.0, "clavicle_fracture": 25.0}
 
 
@@ -31,6 +35,7 @@ class Break:
     slant_mm: float
     slant_turn_rad: float
     callus_mm: float
+    crush: float
 
 
 def draw_break(
@@ -63,6 +68,7 @@ def draw_break(
         slant_mm=float(slant),
         slant_turn_rad=float(slant_turn),
         callus_mm=float(callus) if request.is_old else 0.0,
+        crush=0.0 if request.is_old else _CRUSH[request.severity],
     )
 
 
@@ -79,6 +85,8 @@ def broken(samples: TubeSamples, tube: Tube, breaks: list[Break], geometry: Film
         move_column, move_row = _moved(samples, tube, one, near, geometry)
         points.column[flat] += move_column.ravel()
         points.row[flat] += move_row.ravel()
+        crushed = 1 + one.crush * np.exp(-(((samples.arc_mm[near] - one.site_mm) / 4.0) ** 2))
+        points.thickness_mm[flat] *= np.repeat(crushed, around).astype(np.float32)
         if one.callus_mm:
             swell = _swelling(samples.arc_mm[near] - one.site_mm, one)
             points.thickness_mm[flat] *= np.repeat(1 + 0.9 * swell, around).astype(np.float32)
@@ -128,7 +136,7 @@ def haematoma(rng: np.random.Generator, one: Break, tube: Tube) -> Cloud:
     centre, _ = tube.at(one.site_mm)
     points = rng.normal(0, 1, (1500, 3)) * one.reach_mm * 0.32
     size = float(np.linalg.norm(one.step_mm))
-    volume = np.full(1500, 550.0 * size / 1500, dtype=np.float32)
+    volume = np.full(1500, _HAEMATOMA_MM2 * size / 1500, dtype=np.float32)
     return Cloud(positions_mm=(centre + points).astype(np.float32), volumes_mm3=volume)
 
 

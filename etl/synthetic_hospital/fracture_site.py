@@ -161,7 +161,7 @@ def _rib_site(
 ) -> float:
     """Length along the rib to its fracture: mostly posterolateral and lateral."""
     place = line.random()
-    low, high = (44, 76) if place < 0.62 else (76, 98) if place < 0.8 else (98, 122)
+    low, high = (32, 60) if place < 0.7 else (60, 90) if place < 0.84 else (104, 126)
     degrees = line.uniform(low, high) + own.normal(0, 5)
     angles = np.rad2deg(rib_angles(shape, number))
     degrees = float(np.clip(degrees, angles[0] + 12, angles[-1] - 14))

@@ -75,7 +75,7 @@ def _rib(
         axis_mm=axis,
         half_height_mm=(height * size * taper).astype(np.float32),
         half_depth_mm=(depth * size * taper).astype(np.float32),
-        cortex_mm=((1.05 - 0.35 * along) * density).astype(np.float32),
+        cortex_mm=((1.45 - 0.85 * along) * density).astype(np.float32),
         spongy_density=0.2 * density,
     )
 
@@ -99,13 +99,13 @@ def _clavicle(
     knots[:, 0] *= sign
     axis = smooth_curve(knots, 90)
     along = np.linspace(0, 1, 90)
-    radius = 5.4 + 3.0 * np.exp(-((along / 0.12) ** 2)) + 1.5 * np.exp(-(((1 - along) / 0.15) ** 2))
+    radius = 6.0 + 3.0 * np.exp(-((along / 0.12) ** 2)) + 1.5 * np.exp(-(((1 - along) / 0.15) ** 2))
     radius = radius * shape.scale * (0.88 if shape.is_female else 1.0)
     return Tube(
         axis_mm=axis,
         half_height_mm=(0.98 * radius).astype(np.float32),
         half_depth_mm=(1.1 * radius).astype(np.float32),
-        cortex_mm=((1.1 + 1.1 * np.sin(np.pi * along)) * density).astype(np.float32),
+        cortex_mm=((1.4 + 1.2 * np.sin(np.pi * along)) * density).astype(np.float32),
         spongy_density=0.2 * density,
     )
 
@@ -125,7 +125,7 @@ def _shoulder(
         knots: list[tuple[float, float, float]], half: list[float], depth: list[float], cortex: float
     ) -> Tube:
         points = np.asarray(knots) * [sign * shape.scale, shape.scale, 1.0]
-        return _tube(points, half, depth, cortex * density, 0.16 * density)
+        return plain_tube(points, half, depth, cortex * density, 0.16 * density)
 
     blade_middle = (110 + out, 95.0, -96.0)
     return [
@@ -146,18 +146,19 @@ def _sternum(shape: ThoraxShape, density: float) -> Tube:
     front = shape.back_z_mm + 2 * shape.half_depth_mm
     points = [(0.0, 52.0, front[2] - 6), (0.0, 100.0, front[3] + 2), (0.0, 190.0, front[5] + 6)]
     scaled = np.asarray(points) * [1, shape.scale, 1]
-    return _tube(scaled, [24, 16, 15], [5, 5, 4], 0.5 * density, 0.12, up=(1.0, 0.0, 0.0))
+    return plain_tube(scaled, [24, 16, 15], [5, 5, 4], 0.5 * density, 0.12, up=(1.0, 0.0, 0.0))
 
 
-def _tube(
-    knots: npt.NDArray[np.float64],
+def plain_tube(
+    knots: npt.ArrayLike,
     half_height: list[float],
     half_depth: list[float],
     cortex: float,
     spongy: float,
     up: tuple[float, float, float] | None = None,
 ) -> Tube:
-    """A tube through 2 or 3 knots; `up` defaults to a direction across the tube."""
+    """A tube through some knots; `up` defaults to a direction across the tube."""
+    knots = np.asarray(knots, dtype=np.float64)
     axis = smooth_curve(knots, 16)
     run = np.abs(knots[-1] - knots[0])
     across = (0.0, 1.0, 0.0) if run[1] < max(run[0], run[2]) else (1.0, 0.0, 0.0)

@@ -41,7 +41,7 @@ class Ellipsoid:
         x0, y0, z0 = self.centre_mm
         x, y = geometry.grid(z0)
         turned = geometry.turn_rad
-        x = x - np.float32(x0 + z0 * np.sin(turned))
+        x = x - np.float32(x0 * np.cos(turned) + z0 * np.sin(turned))
         y = y - np.float32(y0)
         c, s = np.float32(np.cos(self.roll_rad)), np.float32(np.sin(self.roll_rad))
         across, down = c * x + s * y, c * y - s * x
@@ -222,10 +222,10 @@ def body_chord(geometry: FilmGeometry, shape: ThoraxShape) -> Array:
     neck_half = (56 + 0.35 * fat) * s
     neck = _superellipse(x, np.full_like(x, neck_half), np.full_like(x, 74 + 0.4 * fat), 2.4)
     neck = neck * (1 - _rise(y, 40, 80))
-    slope_y = np.interp(x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-55, -22, 0, 10, 34, 95])
+    slope_y = np.interp(x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-88, -48, -22, -8, 16, 85])
     shoulder_half = (206 + 0.4 * fat) * s
     shoulder = _superellipse(x, np.full_like(x, shoulder_half), np.full_like(x, 72 + 0.5 * fat), 2.8)
-    shoulder = shoulder * np.sqrt(_ramp(y - slope_y + 0.25 * fat, 55)) * (1 - _rise(y, 95, 170))
+    shoulder = shoulder * np.sqrt(_ramp(y - slope_y + 0.25 * fat, 34)) * (1 - _rise(y, 95, 170))
     arm_x = np.interp(y, [40, 330], [186 * s, (216 + 22 * shape.arm_drop) * s])
     arm_half = (48 + 0.55 * fat) * s
     arm = _superellipse(np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 60 + 0.5 * fat), 2.4)
