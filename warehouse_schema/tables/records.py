@@ -88,7 +88,11 @@ IDENTITIES = Table(
     meaning="The id map: which source identifier a pseudonym stands for.",
     primary_key=("kind", "pseudonym"),
     columns=(
-        text("kind", "patient, encounter, note, accession, study, series or image."),
+        text(
+            "kind",
+            "patient, imaging_patient (the DICOM Patient ID, where it is another number), "
+            "encounter, note, accession, study, series or image.",
+        ),
         text("pseudonym", "Pseudonym as used in the warehouse."),
         text("source", "Site mapping or dataset."),
         text("source_identifier", "The identifier in the source."),
