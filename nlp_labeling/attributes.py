@@ -1,0 +1,192 @@
+"""Attributes of a mention: side, rib numbers, acuity, displacement. None of them is an assertion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nlp_labeling.rules import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.targets import Anchor, Target, TargetFinder
+
+_ORDINALS = {
+    word: number
+    for number, word in enumerate(
+        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
+        + ["tenth", "eleventh", "twelfth"],
+        start=1,
+    )
+}
+_CHINESE = {word: number for number, word in enumerate("一二三四五六七八九十", start=1)}
+_ONE = (
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?![\d./]\d|\s*(?:mm|cm|years?|yrs?|months?|days?|%|%))|"
+    rf"{'|'.join(_ORDINALS)}|(?<=第)[一二三四五六七八九十]{{1,2}}|(?<=[至到、和及與-])[一二三四五六七八九十]{{1,2}}(?=[根支]?肋|[、至到]))"
+)
+_NUMBERS = re.compile(
+    rf"(?<![a-z0-9.])(#?\s?{_ONE})(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
+)
+_QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
+_AFTER = re.compile(
+    r"(?:\s|[-,(]|(?:which|that|is|are|was|were|appear|appears|appearing|likely|probably|probable|"
+    r"possibly|presumably|most|to|be|with|all|have|has|been|noted|seen|again|in|stage|stages|of|various|"
+    r"also|both|redemonstrated|demonstrated|present|evident|identified|visualized|favored|felt|suggesting|"
+    r"representing|consistent|compatible|some|evidence|signs|showing|shows|show|no|now|mostly|into|"
+    r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
+    r"appearance|in appearance)(?![a-z0-9]))*+"
+)
+_SIDE_REACH = 60
+_DISPLACEMENT_REACH = 45
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a mention says beyond its assertion; rule ids are those of acuity and displacement."""
+
+    laterality: str
+    rib_numbers: tuple[int, ...]
+    acuity: str
+    displacement: str
+    rule_ids: tuple[str, ...]
+
+
+class AttributeRules:
+    """Reads attributes around targets."""
+
+    def __init__(self, rules: RuleSet, finder: TargetFinder, numbered: frozenset[str]) -> None:
+        self._finder = finder
+        self._numbered = numbered
+        self._by_phrase: dict[str, Rule] = {
+            phrase: rule
+            for rule in rules.of(*ACUITY_CATEGORIES, "displaced", "nondisplaced")
+            for phrase in rule.phrases
+        }
+        self._cues = re.compile(phrase_pattern(self._by_phrase))
+        self._sides = {
+            side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
+            for side in ("left", "right", "bilateral")
+        }
+
+    def read(self, sentence: str, target: Target, anchors: list[Anchor]) -> Attributes:
+        """The attributes of one target of a folded sentence."""
+        cues = [
+            (match.start(), match.end(), self._by_phrase[phrase_key(match.group())])
+            for match in self._cues.finditer(sentence)
+        ]
+        acuity, acuity_rule = self._acuity(sentence, target, anchors, cues)
+        displacement, displacement_rule = self._displacement(sentence, target, anchors, cues)
+        return Attributes(
+            laterality=self._laterality(sentence, target, anchors),
+            rib_numbers=self._rib_numbers(sentence, target, anchors),
+            acuity=acuity,
+            displacement=displacement,
+            rule_ids=tuple(rule for rule in (acuity_rule, displacement_rule) if rule),
+        )
+
+    def _acuity(
+        self,
+        sentence: str,
+        target: Target,
+        anchors: list[Anchor],
+        cues: list[tuple[int, int, Rule]],
+    ) -> tuple[str, str]:
+        found: dict[str, str] = {}
+        for start, end, rule in cues:
+            if rule.category not in ACUITY_CATEGORIES:
+                continue
+            if end <= target.start:
+                applies = self._finder.is_loose_filler(sentence[end : target.start])
+            elif start < target.end:
+                applies = True
+            else:
+                applies = self._follows(sentence, target, anchors, start, end)
+            if applies:
+                found.setdefault(rule.category, rule.id)
+        for category in ("acute", "healing", "old"):
+            if category in found and not (category == "acute" and "healing" in found):
+                return category, found[category]
+        return "unknown", ""
+
+    def _follows(
+        self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int
+    ) -> bool:
+        gap = sentence[target.end : start]
+        if len(gap) > _SIDE_REACH or _AFTER.fullmatch(gap) is None:
+            return False
+        later = [a for a in anchors if a.start >= end and a.kind in ("finding", "site")]
+        return not (later and self._finder.is_filler(sentence[end : later[0].start]))
+
+    def _displacement(
+        self,
+        sentence: str,
+        target: Target,
+        anchors: list[Anchor],
+        cues: list[tuple[int, int, Rule]],
+    ) -> tuple[str, str]:
+        low = max(
+            (a.end for a in anchors if a.kind == "finding" and a.end <= target.start), default=0
+        )
+        high = min(
+            (a.start for a in anchors if a.kind == "finding" and a.start >= target.end),
+            default=len(sentence),
+        )
+        for start, end, rule in cues:
+            if rule.category not in ("displaced", "nondisplaced") or start < low or end > high:
+                continue
+            is_near = start >= target.start - _DISPLACEMENT_REACH
+            if is_near and end <= target.end + _DISPLACEMENT_REACH:
+                return rule.category, rule.id
+        return "unknown", ""
+
+    def _laterality(self, sentence: str, target: Target, anchors: list[Anchor]) -> str:
+        site = target.site
+        before = [a.end for a in anchors if a.kind == "site" and a.end <= site.start]
+        low = max([*before[-1:], site.start - _SIDE_REACH, 0])
+        sides = self._sides_in(sentence, low, site.start)
+        if not sides:
+            after = [a.start for a in anchors if a.kind == "site" and a.start >= site.end]
+            high = min([*after[:1], target.end + 25, len(sentence)])
+            sides = self._sides_in(sentence, site.end, high)
+        if not sides and before:
+            sides = self._sides_in(sentence, max(0, low - _SIDE_REACH), low)
+        if not sides:
+            return "unknown"
+        return "bilateral" if "bilateral" in sides or len(sides) > 1 else sides.pop()
+
+    def _sides_in(self, sentence: str, low: int, high: int) -> set[str]:
+        return {
+            side
+            for side, pattern in self._sides.items()
+            if low < high and pattern.search(sentence, low, high)
+        }
+
+    def _rib_numbers(
+        self, sentence: str, target: Target, anchors: list[Anchor]
+    ) -> tuple[int, ...]:
+        if target.name not in self._numbered:
+            return ()
+        site = target.site
+        low = max(0, site.start - _SIDE_REACH)
+        numbers: set[int] = set()
+        for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 40)):
+            if match.end() <= site.start:
+                near = self._finder.is_loose_filler(sentence[match.end() : site.start])
+            else:
+                gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
+                near = re.fullmatch(r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*", gap) is not None
+            if near:
+                numbers.update(_range(match.group(1), match.group(2)))
+        return tuple(sorted(number for number in numbers if 1 <= number <= 12))
+
+
+def _range(first: str, last: str | None) -> range:
+    low = _number(first)
+    high = _number(last) if last else low
+    return range(min(low, high), max(low, high) + 1) if abs(high - low) < 12 else range(0)
+
+
+def _number(word: str) -> int:
+    word = word.strip().lstrip("#第").strip()
+    if word in _ORDINALS:
+        return _ORDINALS[word]
+    if word and word[0] in _CHINESE:
+        return sum(_CHINESE[character] for character in word)
+    return int(re.sub(r"\D", "", word) or 0)

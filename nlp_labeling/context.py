@@ -1,0 +1,166 @@
+"""What a sentence says about a target: present, absent or uncertain, when, of whom, and how sure.
+
+The one context component of the project: the labeler, the spaCy pipeline and the NegEx benchmark
+all call ``ContextRules.assess``. It follows ConText (Harkema 2009, PMID 19435614): cues with a
+direction and a scope, scopes that end at terminators, pseudo-cues that look like cues and are none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nlp_labeling.rules import CONTEXT_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
+
+_WORD = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A phrase of one or more rules, found in a sentence."""
+
+    start: int
+    end: int
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The verdict on one target. ``scope`` runs from cue to target; rule ids in firing order."""
+
+    assertion: str
+    temporality: str
+    experiencer: str
+    is_hypothetical: bool
+    cue_start: int
+    cue_end: int
+    scope_start: int
+    scope_end: int
+    rule_ids: tuple[str, ...]
+
+
+class ContextRules:
+    """The compiled cues of a rule set."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._by_phrase: dict[str, tuple[Rule, ...]] = {}
+        for rule in rules.of(*CONTEXT_CATEGORIES):
+            for phrase in rule.phrases:
+                self._by_phrase[phrase] = (*self._by_phrase.get(phrase, ()), rule)
+        self._pattern = re.compile(phrase_pattern(self._by_phrase))
+        self._stops = {
+            rule.id: re.compile(phrase_pattern(rule.stops_at))
+            for rule in rules.rules
+            if rule.stops_at
+        }
+
+    def cues(self, sentence: str) -> list[Cue]:
+        """The longest cues of a folded sentence, left to right, without overlap."""
+        found = []
+        for match in self._pattern.finditer(sentence):
+            rules = self._rules_of(match.group())
+            if rules:
+                found.append(Cue(match.start(), match.end(), rules))
+        return found
+
+    def assess(
+        self, sentence: str, start: int, end: int, cues: Sequence[Cue], mark_end: int | None = None
+    ) -> Context:
+        """The context of ``sentence[start:end]``.
+
+        ``mark_end`` is where marks such as (+) may follow if that is not ``end``.
+        """
+        fired = self._fired(sentence, start, end, cues, mark_end if mark_end else end)
+        assertion, deciding = self._assertion(sentence, start, fired)
+        categories = {rule.category for _, rule in fired}
+        ids = dict.fromkeys(
+            rule.id
+            for _, rule in fired
+            if rule.category not in ("negated", "uncertain", "affirmed") or rule is deciding[1]
+        )
+        cue = deciding[0]
+        return Context(
+            assertion=assertion,
+            temporality="historical" if "historical" in categories else "recent",
+            experiencer="other" if "family" in categories else "patient",
+            is_hypothetical="hypothetical" in categories,
+            cue_start=cue.start if cue else -1,
+            cue_end=cue.end if cue else -1,
+            scope_start=min(cue.start, start) if cue else -1,
+            scope_end=max(cue.end, end) if cue else -1,
+            rule_ids=tuple(ids),
+        )
+
+    def _rules_of(self, found: str) -> tuple[Rule, ...]:
+        key = phrase_key(found)
+        rules = self._by_phrase.get(key)
+        if rules is None:
+            rules = self._by_phrase.get(_NUMBER.sub("<n>", _YEAR.sub("<year>", key)), ())
+        return rules
+
+    def _fired(
+        self, sentence: str, start: int, end: int, cues: Sequence[Cue], mark_end: int
+    ) -> list[tuple[Cue, Rule]]:
+        fired = []
+        for index, cue in enumerate(cues):
+            for rule in cue.rules:
+                if rule.category == "terminator":
+                    continue
+                is_before = cue.end <= start
+                is_after = cue.start >= end
+                if is_before and rule.direction in ("forward", "both"):
+                    between = cues[index + 1 :]
+                    low, high = cue.end, start
+                elif is_after and rule.direction in ("backward", "both"):
+                    between = cues[:index]
+                    low, high = end, cue.start
+                    if mark_end > end and cue.start >= mark_end and rule.max_words == 1:
+                        low = mark_end
+                else:
+                    continue
+                if not self._is_cut(sentence, rule, low, high, between):
+                    fired.append((cue, rule))
+        return fired
+
+    def _is_cut(
+        self, sentence: str, rule: Rule, low: int, high: int, between: Sequence[Cue]
+    ) -> bool:
+        for other in between:
+            if low <= other.start and other.end <= high:
+                if any(one.category == "terminator" for one in other.rules):
+                    return True
+        gap = sentence[low:high]
+        if rule.max_words and len(_WORD.findall(gap)) >= rule.max_words:
+            return True
+        stops = self._stops.get(rule.id)
+        return stops is not None and stops.search(gap) is not None
+
+    def _assertion(
+        self, sentence: str, start: int, fired: Sequence[tuple[Cue, Rule]]
+    ) -> tuple[str, tuple[Cue | None, Rule | None]]:
+        for cue, rule in fired:
+            if rule.category == "affirmed":
+                return "present", (cue, rule)
+        deciding = [(c, r) for c, r in fired if r.category in ("negated", "uncertain")]
+        before = [pair for pair in deciding if pair[0].end <= start]
+        after = [pair for pair in deciding if pair[0].end > start]
+        chosen = before[-1:] + after[:1]
+        if len(before) > 1 and self._is_denied_doubt(sentence, before[-2], before[-1]):
+            chosen = before[-2:-1] + after[:1]
+        for category, assertion in (("uncertain", "uncertain"), ("negated", "absent")):
+            for cue, rule in chosen:
+                if rule.category == category:
+                    return assertion, (cue, rule)
+        return "present", (None, None)
+
+    def _is_denied_doubt(
+        self, sentence: str, first: tuple[Cue, Rule], second: tuple[Cue, Rule]
+    ) -> bool:
+        """"No suspected fracture" is a denial, "cannot exclude" alone a doubt."""
+        if first[1].category != "negated" or second[1].category != "uncertain":
+            return False
+        gap = sentence[first[0].end : second[0].start]
+        return "," not in gap and len(_WORD.findall(gap)) <= 1

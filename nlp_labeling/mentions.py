@@ -1,0 +1,225 @@
+"""From a note to its mentions, sentence by sentence; no spaCy, so that millions of notes pass."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from nlp_labeling.attributes import AttributeRules
+from nlp_labeling.context import ContextRules
+from nlp_labeling.definitions import Definition, load_definitions, select_definitions
+from nlp_labeling.note_text import NoteText, fold_note
+from nlp_labeling.prefilter import compiled_keywords
+from nlp_labeling.rules import RuleSet, load_rules
+from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
+from nlp_labeling.targets import Anchor, Target, TargetFinder
+
+CACHE_SIZE = 20_000
+_DEFINITE = re.compile(r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mention:
+    """One finding at one site as a note tells it.
+
+    All positions are characters of the note as given; -1 where there is no cue.
+    """
+
+    finding: str
+    start: int
+    end: int
+    assertion: str
+    temporality: str
+    experiencer: str
+    is_hypothetical: bool
+    acuity: str
+    laterality: str
+    rib_numbers: tuple[int, ...]
+    displacement: str
+    section: str
+    site_start: int
+    site_end: int
+    cue_start: int
+    cue_end: int
+    scope_start: int
+    scope_end: int
+    edit: str
+    rule_ids: tuple[str, ...]
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the mention speaks of this patient now, as a finding and not as a question."""
+        return (
+            self.section not in SILENT_SECTIONS
+            and self.temporality == "recent"
+            and self.experiencer == "patient"
+            and not self.is_hypothetical
+        )
+
+
+class Labeler:
+    """Finds mentions of some definitions; holds compiled rules and a bounded cache of sentences."""
+
+    def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
+        self.definitions = tuple(definitions)
+        self.rules = rules
+        self.context = ContextRules(rules)
+        self.segmenter = Segmenter(rules)
+        self.finder = TargetFinder(definitions, rules)
+        numbered = frozenset(d.name for d in definitions if d.is_numbered)
+        self._attributes = AttributeRules(rules, self.finder, numbered)
+        self._keywords = compiled_keywords(definitions)
+        self._cache: OrderedDict[tuple[str, tuple[str, ...]], tuple[Mention, ...]] = OrderedDict()
+
+    def mentions(self, text: str) -> list[Mention]:
+        """All mentions of a note, in order, with positions in the note as given."""
+        if self._keywords.search(text) is None:
+            return []
+        note = fold_note(text)
+        found: list[Mention] = []
+        inherited: tuple[str, ...] = ()
+        for sentence in self.segmenter.sentences(note.folded):
+            mentions = self._of_sentence(note.folded[sentence.start : sentence.end], inherited)
+            if mentions:
+                inherited = tuple(sorted({m.finding for m in mentions if m.is_counted}))
+                found.extend(_placed(mention, sentence, note) for mention in mentions)
+        return found
+
+    def _of_sentence(self, sentence: str, inherited: tuple[str, ...]) -> tuple[Mention, ...]:
+        key = (sentence, inherited)
+        known = self._cache.get(key)
+        if known is None:
+            known = self.read_sentence(sentence, inherited)
+            self._cache[key] = known
+            if len(self._cache) > CACHE_SIZE:
+                self._cache.popitem(last=False)
+        return known
+
+    def read_sentence(self, sentence: str, inherited: tuple[str, ...] = ()) -> tuple[Mention, ...]:
+        """The mentions of one folded sentence, positions relative to it.
+
+        ``inherited`` are findings of the sentence before, for "the fracture is displaced".
+        """
+        targets = self.finder.find(sentence)
+        anchors = self.finder.anchors(sentence) if targets or inherited else []
+        if not targets and inherited:
+            targets = self._inherited_targets(sentence, inherited, anchors)
+        if not targets:
+            return ()
+        cues = self.context.cues(sentence)
+        mentions = []
+        for target in targets:
+            mention = self._mention(sentence, target, anchors, cues)
+            if mention is not None:
+                mentions.append((target, mention))
+        return tuple(
+            mention for target, mention in mentions if _is_kept(target, mention, mentions)
+        )
+
+    def _inherited_targets(
+        self, sentence: str, inherited: tuple[str, ...], anchors: Sequence[Anchor]
+    ) -> list[Target]:
+        findings = [a for a in anchors if a.kind == "finding" and not a.is_weak]
+        if not findings or any(a.kind != "finding" for a in anchors):
+            return []
+        first = findings[0]
+        if not _DEFINITE.search(sentence[: first.start]):
+            return []
+        return [Target(name, first, first, "inherited") for name in inherited]
+
+    def _mention(
+        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[object]
+    ) -> Mention | None:
+        finding, site = target.finding, target.site
+        attributes = self._attributes.read(sentence, target, anchors)
+        if target.relation == "normal":
+            assertion, rule_ids = "absent", [finding.rule_id]
+            context = self.context.assess(sentence, site.start, finding.end, cues)  # type: ignore[arg-type]
+            if context.assertion == "absent":
+                return None
+            rule_ids.extend(r for r in context.rule_ids if not r.startswith(("neg", "unc")))
+        else:
+            context = self.context.assess(
+                sentence,
+                finding.start,
+                finding.end,
+                cues,  # type: ignore[arg-type]
+                mark_end=max(site.end, finding.end),
+            )
+            assertion, rule_ids = context.assertion, list(context.rule_ids)
+        if finding.is_weak:
+            if assertion == "absent":
+                return None
+            assertion = "uncertain"
+        return Mention(
+            finding=target.name,
+            start=target.start,
+            end=target.end,
+            assertion=assertion,
+            temporality=context.temporality,
+            experiencer=context.experiencer,
+            is_hypothetical=context.is_hypothetical,
+            acuity=attributes.acuity,
+            laterality=attributes.laterality,
+            rib_numbers=attributes.rib_numbers,
+            displacement=attributes.displacement,
+            section="",
+            site_start=site.start,
+            site_end=site.end,
+            cue_start=finding.start if target.relation == "normal" else context.cue_start,
+            cue_end=finding.end if target.relation == "normal" else context.cue_end,
+            scope_start=context.scope_start,
+            scope_end=context.scope_end,
+            edit="; ".join(
+                f"{anchor.edit}>{anchor.term}" for anchor in {finding: 0, site: 0} if anchor.edit
+            ),
+            rule_ids=tuple(dict.fromkeys([*rule_ids, *attributes.rule_ids])),
+        )
+
+
+@cache
+def labeler(findings: tuple[str, ...] | None = None) -> Labeler:
+    """The labeler over the shipped definitions and rules, compiled once per process."""
+    return Labeler(select_definitions(load_definitions(), findings), load_rules())
+
+
+def _is_kept(
+    target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
+) -> bool:
+    """A bare second "fracture" borrows a site only if it adds no positive of its own."""
+    if target.relation != "borrowed" or mention.assertion != "present":
+        return True
+    return any(
+        other.finding == mention.finding and other.assertion == "present"
+        for pair, other in mentions
+        if pair is not target and pair.relation != "borrowed"
+    )
+
+
+def _placed(mention: Mention, sentence: Sentence, note: NoteText) -> Mention:
+    def place(start: int, end: int) -> tuple[int, int]:
+        if start < 0:
+            return -1, -1
+        return note.source_span(start + sentence.start, end + sentence.start)
+
+    start, end = place(mention.start, mention.end)
+    site_start, site_end = place(mention.site_start, mention.site_end)
+    cue_start, cue_end = place(mention.cue_start, mention.cue_end)
+    scope_start, scope_end = place(mention.scope_start, mention.scope_end)
+    rule_ids = (*mention.rule_ids, sentence.rule_id) if sentence.rule_id else mention.rule_ids
+    return replace(
+        mention,
+        start=start,
+        end=end,
+        site_start=site_start,
+        site_end=site_end,
+        cue_start=cue_start,
+        cue_end=cue_end,
+        scope_start=scope_start,
+        scope_end=scope_end,
+        section=sentence.section,
+        rule_ids=rule_ids,
+    )

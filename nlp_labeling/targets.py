@@ -1,0 +1,325 @@
+"""What a sentence speaks of: findings, the sites they are ascribed to, and which pairs are ours.
+
+A finding belongs to the site that stands directly before it ("left clavicle and rib fractures"),
+directly behind it ("fractures of the right 3rd to 6th ribs"), else to the nearest one in the
+sentence. A site that is another bone or a device wins in the same way, and the pair is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from nlp_labeling.definitions import Definition
+from nlp_labeling.rules import RuleSet, phrase_key, phrase_pattern
+
+OTHER = "other"
+MINIMUM_EDIT_LENGTH = 8
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_WORD = re.compile(r"[a-z]{6,14}")
+_ADJECTIVAL = re.compile(r"(?:ed|broken)$")
+_LONGEST_GAP = 90
+_LOOSE_GAP = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A finding or site word in a sentence; ``names`` are the definitions it serves."""
+
+    start: int
+    end: int
+    kind: str
+    names: frozenset[str]
+    term: str
+    is_weak: bool = False
+    edit: str = ""
+    rule_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One finding at one site: the pair of anchors and how they were joined."""
+
+    name: str
+    finding: Anchor
+    site: Anchor
+    relation: str
+
+    @property
+    def start(self) -> int:
+        """First character of the pair."""
+        return min(self.finding.start, self.site.start)
+
+    @property
+    def end(self) -> int:
+        """One past the last character of the pair."""
+        return max(self.finding.end, self.site.end)
+
+
+class TargetFinder:
+    """Finds targets in folded sentences, for a set of definitions."""
+
+    def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
+        self._lexicon: dict[str, Anchor] = {}
+        self._fill_lexicon(definitions, rules)
+        self._anchors = re.compile(phrase_pattern(self._lexicon))
+        self._variants = edit_variants(self._lexicon)
+        self._not_before = {
+            definition.name: re.compile(rf"\s*-?\s*(?:{phrase_pattern(definition.site_not_before)})")
+            for definition in definitions
+            if definition.site_not_before
+        }
+        self._normal = {
+            definition.name for definition in definitions if definition.is_normal_site_negative
+        }
+        filler = phrase_pattern(rules.words["filler"])
+        number = r"\d{1,2}(?:st|nd|rd|th)?(?![a-z0-9])"
+        step = rf"\s+|{filler}|{number}|[-~/().:]|\[\*\*|x{{4,}}|_+"
+        self._filler = re.compile(rf"(?:{step}|,(?=\s*(?:and\s+|or\s+)?\d))*+")
+        self._right_filler = re.compile(rf"(?:{step}|,)*+")
+        joints = phrase_pattern(rules.words["coordination"])
+        marks = r"\([-+?]{1,2}\)"
+        self._coordination = re.compile(rf"(?:{marks}|{step}|{joints})*+")
+        self._joint = re.compile(joints)
+        self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
+        normal = rules.of("normal_site")
+        self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
+        self._normal_phrase = re.compile(phrase_pattern(self._normal_rule))
+
+    def find(self, sentence: str) -> list[Target]:
+        """All targets of a folded sentence, in order."""
+        anchors = self.anchors(sentence)
+        sites = [anchor for anchor in anchors if anchor.kind == "site"]
+        findings = [anchor for anchor in anchors if anchor.kind == "finding"]
+        targets: list[Target] = []
+        for finding in findings:
+            if self._is_excluded(sentence, finding, anchors):
+                continue
+            for relation, site in self._sites_of(sentence, finding, sites, findings):
+                targets.extend(
+                    Target(name, finding, site, relation)
+                    for name in sorted(site.names & finding.names)
+                    if not (site.is_weak and finding.is_weak)
+                )
+        targets.extend(
+            Target(name, anchor, anchor, "complete")
+            for anchor in anchors
+            if anchor.kind == "complete"
+            for name in sorted(anchor.names)
+        )
+        targets.extend(self._normal_targets(sentence, sites, anchors))
+        return sorted(set(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
+
+    def anchors(self, sentence: str) -> list[Anchor]:
+        """Every finding, site, other site and excluded modifier, misspelt ones included."""
+        found = []
+        for match in self._anchors.finditer(sentence):
+            entry = self._lexicon[phrase_key(match.group())]
+            if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
+                continue
+            found.append(replace(entry, start=match.start(), end=match.end()))
+        if self._variants:
+            for match in _WORD.finditer(sentence):
+                term = self._variants.get(match.group())
+                if term is not None:
+                    entry = self._lexicon[term]
+                    if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
+                        continue
+                    found.append(
+                        replace(entry, start=match.start(), end=match.end(), edit=match.group())
+                    )
+            found.sort(key=lambda anchor: anchor.start)
+        return found
+
+    def is_filler(self, gap: str) -> bool:
+        """Whether nothing in a gap separates two words of one noun phrase."""
+        return len(gap) <= _LONGEST_GAP and self._filler.fullmatch(gap) is not None
+
+    def is_loose_filler(self, gap: str) -> bool:
+        """As ``is_filler``, commas allowed."""
+        return len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap) is not None
+
+    def _fill_lexicon(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
+        for category in ("other_site", "excluded_modifier"):
+            kind = "site" if category == "other_site" else "excluded"
+            for rule in rules.of(category):
+                for phrase in rule.phrases:
+                    self._lexicon[phrase] = Anchor(
+                        0, 0, kind, frozenset(), phrase, rule_id=rule.id
+                    )
+        fields = (
+            ("finding", "finding", False),
+            ("finding_weak", "finding", True),
+            ("site", "site", False),
+            ("site_weak", "site", True),
+            ("complete", "complete", False),
+        )
+        for definition in definitions:
+            for field, kind, is_weak in fields:
+                for term in getattr(definition, field):
+                    known = self._lexicon.get(term)
+                    names = frozenset([definition.name])
+                    if known and known.kind == kind:
+                        names |= known.names
+                    self._lexicon[term] = Anchor(0, 0, kind, names, term, is_weak)
+
+    def _is_not_anatomy(self, sentence: str, entry: Anchor, start: int, end: int) -> bool:
+        if entry.term == "#":
+            following = sentence[end : end + 1]
+            before = sentence[:start].rstrip()[-4:]
+            return following.isdigit() or before.endswith(("no.", "mrn", "acc"))
+        if entry.kind != "site" or not entry.names:
+            return False
+        return any(
+            pattern.match(sentence, end) is not None
+            for name in entry.names
+            if (pattern := self._not_before.get(name)) is not None
+        )
+
+    def _is_excluded(self, sentence: str, finding: Anchor, anchors: Sequence[Anchor]) -> bool:
+        return any(
+            anchor.kind == "excluded"
+            and anchor.end <= finding.start
+            and self.is_loose_filler(sentence[anchor.end : finding.start])
+            for anchor in anchors
+        )
+
+    def _sites_of(
+        self, sentence: str, finding: Anchor, sites: Sequence[Anchor], findings: Sequence[Anchor]
+    ) -> list[tuple[str, Anchor]]:
+        left = [site for site in sites if site.end <= finding.start]
+        right = [site for site in sites if site.start >= finding.end]
+        is_adjectival = _ADJECTIVAL.search(finding.term) is not None
+        compound: list[Anchor] = []
+        if left and self.is_filler(sentence[left[-1].end : finding.start]):
+            compound = self._expand_left(sentence, left, finding)
+        behind: list[Anchor] = []
+        if right:
+            gap = sentence[finding.end : right[0].start]
+            is_close = len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap)
+            has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
+            if is_close and (has_link or not compound):
+                owns = not self._is_claimed(sentence, right[0], finding, findings)
+                if owns or has_link or is_adjectival:
+                    behind = self._expand_right(sentence, right)
+        if compound or behind:
+            return [("compound", site) for site in compound] + [("behind", site) for site in behind]
+        return self._nearest(sentence, finding, left, right, findings)
+
+    def _is_claimed(
+        self, sentence: str, site: Anchor, finding: Anchor, findings: Sequence[Anchor]
+    ) -> bool:
+        """Whether a later finding stands directly behind the site and so owns it."""
+        following = [other for other in findings if other.start >= site.end]
+        if not following:
+            return False
+        return self.is_filler(sentence[site.end : following[0].start])
+
+    def _expand_left(
+        self, sentence: str, left: Sequence[Anchor], finding: Anchor
+    ) -> list[Anchor]:
+        chosen = [left[-1]]
+        for site in reversed(left[:-1]):
+            gap = sentence[site.end : chosen[-1].start]
+            if not self._is_coordinated(gap) or not self._is_plain(site, chosen[-1]):
+                break
+            chosen.append(site)
+        return chosen
+
+    def _expand_right(self, sentence: str, right: Sequence[Anchor]) -> list[Anchor]:
+        chosen = [right[0]]
+        for site in right[1:]:
+            gap = sentence[chosen[-1].end : site.start]
+            if not self._is_coordinated(gap) or self._predicate.match(sentence, site.end):
+                break
+            chosen.append(site)
+        return chosen
+
+    def _is_plain(self, site: Anchor, beside: Anchor) -> bool:
+        """Bones are enumerated with bones; a device in a list is not what broke."""
+        return site.rule_id != "other-device" or beside.rule_id == "other-device"
+
+    def _is_coordinated(self, gap: str) -> bool:
+        return (
+            len(gap) <= _LONGEST_GAP
+            and self._joint.search(gap) is not None
+            and self._coordination.fullmatch(gap) is not None
+        )
+
+    def _nearest(
+        self,
+        sentence: str,
+        finding: Anchor,
+        left: Sequence[Anchor],
+        right: Sequence[Anchor],
+        findings: Sequence[Anchor],
+    ) -> list[tuple[str, Anchor]]:
+        candidates = []
+        for site in [*left[-1:], *right[:1]]:
+            low, high = min(site.end, finding.end), max(site.start, finding.start)
+            gap = high - low
+            crossed = any(low <= other.start < high for other in findings if other is not finding)
+            if gap <= _LOOSE_GAP:
+                candidates.append((crossed, gap + (0 if site in left else 10), site))
+        if not candidates:
+            return []
+        crossed, _, site = min(candidates, key=lambda entry: entry[:2])
+        relation = "borrowed" if crossed else "nearest"
+        chosen = [site]
+        if site in left:
+            chosen = self._expand_left(sentence, left, finding)
+        elif site in right:
+            chosen = self._expand_right(sentence, right)
+        return [(relation, one) for one in chosen]
+
+    def _normal_targets(
+        self, sentence: str, sites: Sequence[Anchor], anchors: Sequence[Anchor]
+    ) -> list[Target]:
+        """"The ribs and clavicles are intact" denies a fracture without naming one."""
+        targets: list[Target] = []
+        for match in self._normal_phrase.finditer(sentence):
+            before = [site for site in sites if site.end <= match.start()]
+            if not before or not self.is_filler(sentence[before[-1].end : match.start()]):
+                continue
+            if any(before[-1].end <= a.start < match.start() for a in anchors):
+                continue
+            rule_id = self._normal_rule[phrase_key(match.group())]
+            denial = Anchor(
+                match.start(), match.end(), "normal", frozenset(), match.group(), rule_id=rule_id
+            )
+            for site in self._expand_left(sentence, before, denial):
+                targets.extend(
+                    Target(name, denial, site, "normal")
+                    for name in sorted(site.names & self._normal)
+                    if not site.is_weak
+                )
+        return targets
+
+
+def edit_variants(terms: Sequence[str] | dict[str, Anchor]) -> dict[str, str]:
+    """Every word one edit (insert, delete, replace, swap neighbours) away from a long term.
+
+    A word that is itself a term is left out, and so is one that two terms share.
+    """
+    variants: dict[str, str] = {}
+    for term in terms:
+        entry = terms[term] if isinstance(terms, dict) else None
+        if len(term) < MINIMUM_EDIT_LENGTH or not (term.isascii() and term.isalpha()):
+            continue
+        if entry is not None and (entry.kind == "excluded" or not entry.names or entry.is_weak):
+            continue
+        for variant in _one_edit(term):
+            variants.setdefault(variant, term)
+    for term in terms:
+        variants.pop(term, None)
+    return variants
+
+
+def _one_edit(word: str) -> set[str]:
+    splits = [(word[:place], word[place:]) for place in range(len(word) + 1)]
+    deleted = {head + tail[1:] for head, tail in splits if tail}
+    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in splits if len(tail) > 1}
+    replaced = {head + c + tail[1:] for head, tail in splits if tail for c in _LETTERS}
+    inserted = {head + c + tail for head, tail in splits for c in _LETTERS}
+    return (deleted | swapped | replaced | inserted) - {word}
