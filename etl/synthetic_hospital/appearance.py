@@ -108,11 +108,10 @@ def _displayed(density: Array, slow_density: Array, lung_mask: Array, exposure: 
 
 def _shouldered(grey: Array, floor: float) -> Array:
     """A soft toe at the floor and a soft shoulder at 1, as film and display curves have."""
-    ramp = np.linspace(-1, 2, 6001)
+    ramp = np.linspace(-1, 2, 60001)
     low = floor + 0.12 * np.logaddexp(0, (ramp - floor) / 0.12)
     curve = 0.94 - 0.1 * np.logaddexp(0, (0.94 - low) / 0.1)
     curve = np.clip(curve, 0, 1).astype(np.float32)
     # A table: the exponentials of a whole film would cost as much as its ribs.
-    place = np.clip((grey + 1) * 2000, 0, 5999)
-    left = place.astype(np.int32)
-    return np.asarray(curve[left] + (curve[left + 1] - curve[left]) * (place - left))
+    place = np.clip((grey + 1) * np.float32(20000), 0, 60000).astype(np.int32)
+    return np.asarray(curve[place])

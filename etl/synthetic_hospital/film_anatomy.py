@@ -33,20 +33,16 @@ def frontal_absorbers(
     geometry = frontal_geometry(streams["pose"], request, shape)
     bones = build_bones(streams["bones"], shape, is_posteroanterior=not is_portable)
     placed = place_fractures(request.seed, request.fractures, shape, bones, geometry)
-    sharp = BONE_PER_MM * breakable_bone(bones, placed, geometry)
-    trees = grow_vessels(streams["vessels"], shape)
-    sharp += WATER_PER_MM * _lung_vessels(trees[-1:], geometry)
-    sharp += chest_devices(streams["devices"], geometry, shape, bones, is_portable=is_portable)
-    for one in placed:
-        if one.swelling is not None:
-            swelling = splat(geometry, projected(geometry, one.swelling))
-            sharp += WATER_PER_MM * cv2.GaussianBlur(swelling, (0, 0), 2.5)
     slow_geometry = geometry.reduced(_SLOW_STEP_PX)
+    sharp = BONE_PER_MM * breakable_bone(bones, placed, geometry)
+    sharp += chest_devices(streams["devices"], geometry, shape, bones, is_portable=is_portable)
+    sharp += WATER_PER_MM * _swellings(placed, slow_geometry, sharp.shape)
     contents = draw_contents(streams["organs"], shape)
     organs = chest_organs(slow_geometry, shape, contents)
     texture = _lung_texture(streams["texture"], organs.lung_mm.shape)
     aerated = np.clip(organs.lung_mm / 90, 0, 1)
-    vessels = _lung_vessels(trees[:-1], slow_geometry) * aerated
+    trees = grow_vessels(streams["vessels"], shape)
+    vessels = _lung_vessels(trees, slow_geometry) * aerated
     water = vessels + organs.tissue_mm + organs.lung_mm * LUNG_DENSITY * texture
     slow = WATER_PER_MM * water + BONE_PER_MM * fixed_bone(bones, slow_geometry)
     absorbers = Absorbers(slow=slow.astype(np.float32), sharp=sharp, lung_mask=organs.lung_mm > 60)
@@ -86,8 +82,23 @@ def breakable_bone(bones: Bones, placed: list[PlacedFracture], geometry: FilmGeo
 def fixed_bone(bones: Bones, geometry: FilmGeometry) -> Array:
     """Shoulders, spine and sternum, (H, W) in mm."""
     points = [sample_tube(tube, geometry, spacing_px=0.8).points() for tube in bones.others]
-    points.append(projected(geometry, bones.spine))
-    return splat(geometry, FilmPoints.joined(points))
+    return splat(geometry, FilmPoints.joined(points)) + spine_bone(bones, geometry)
+
+
+def spine_bone(bones: Bones, geometry: FilmGeometry) -> Array:
+    """The spine, (H, W) in mm, smoothed over the gaps between its points."""
+    spine = splat(geometry, projected(geometry, bones.spine))
+    return np.asarray(cv2.GaussianBlur(spine, (0, 0), 1.6 / geometry.pixel_spacing_mm))
+
+
+def _swellings(placed: list[PlacedFracture], geometry: FilmGeometry, size: tuple[int, ...]) -> Array:
+    """Soft-tissue swelling around fresh fractures, (H, W) of the full film, in mm of water."""
+    clouds = [one.swelling for one in placed if one.swelling is not None]
+    if not clouds:
+        return np.zeros(size, dtype=np.float32)
+    swelling = splat(geometry, projected(geometry, Cloud.joined(clouds)))
+    swelling = cv2.GaussianBlur(swelling, (0, 0), 2.4 / geometry.pixel_spacing_mm)
+    return np.asarray(cv2.resize(swelling, size[::-1], interpolation=cv2.INTER_CUBIC))
 
 
 def _lung_vessels(trees: list[tuple[float, Cloud]], geometry: FilmGeometry) -> Array:

@@ -14,7 +14,7 @@ from etl.synthetic_hospital.thorax_bones import Bones, smooth_curve
 from etl.synthetic_hospital.thorax_shape import ThoraxShape
 
 # Attenuation of each canvas where it is fully drawn.
-_METAL, _WIRE, _PLASTIC, _SOFT = 1.5, 0.5, 0.16, 0.07
+_LEAD, _METAL, _WIRE, _PLASTIC, _SOFT = 4.5, 1.5, 0.5, 0.16, 0.07
 _FINE_BITS = 3
 
 
@@ -44,7 +44,7 @@ class DeviceLayer:
         """A lead marker's letters with the top-left corner at a pixel."""
         thickness = max(round(size_px / 9), 1)
         at = (column_px, row_px + round(size_px))
-        canvas = self._canvas(_METAL)
+        canvas = self._canvas(_LEAD)
         cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size_px / 22, 255, thickness, cv2.LINE_AA)
 
     def attenuation(self) -> Array:

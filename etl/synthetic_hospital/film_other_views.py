@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from etl.synthetic_hospital.appearance import BONE_PER_MM, WATER_PER_MM, Absorbers
-from etl.synthetic_hospital.film_anatomy import breakable_bone, fixed_bone, frontal_geometry
+from etl.synthetic_hospital.film_anatomy import breakable_bone, fixed_bone, frontal_geometry, spine_bone
 from etl.synthetic_hospital.film_devices import plain_marker
 from etl.synthetic_hospital.film_request import FilmRequest
 from etl.synthetic_hospital.film_streams import Streams
-from etl.synthetic_hospital.projection import Array, FilmGeometry, FilmPoints, projected, splat
+from etl.synthetic_hospital.projection import Array, FilmGeometry, FilmPoints, splat
 from etl.synthetic_hospital.thorax_bones import build_bones, plain_tube
 from etl.synthetic_hospital.thorax_organs import LUNG_DENSITY, Ellipsoid, draw_contents
 from etl.synthetic_hospital.thorax_shape import ThoraxShape, sample_shape
@@ -28,7 +28,7 @@ def lateral_absorbers(request: FilmRequest, streams: Streams) -> tuple[Absorbers
     geometry = replace(frontal, turn_rad=np.pi / 2 + frontal.turn_rad, detector_z_mm=220.0)
     bones = build_bones(streams["bones"], shape, is_posteroanterior=True)
     # The raised arms are out of the beam; the blades stay.
-    bones = replace(bones, others=tuple(tube for tube in bones.others if not _is_arm(tube)), clavicles={})
+    bones = replace(bones, others=tuple(tube for tube in bones.others if not _is_arm(tube, shape)), clavicles={})
     slow_geometry = geometry.reduced(_SLOW_STEP_PX)
     lung, tissue = _lateral_organs(streams, shape, replace(slow_geometry, turn_rad=0.0))
     bone = fixed_bone(bones, slow_geometry)
@@ -49,9 +49,9 @@ def abdomen_absorbers(request: FilmRequest, streams: Streams) -> tuple[Absorbers
     pelvis = [
         sample_tube(tube, slow_geometry, spacing_px=0.8).points() for tube in _pelvis(shape, pelvis_y)
     ]
-    points = FilmPoints.joined([*pelvis, projected(slow_geometry, bones.spine)])
+    bone = splat(slow_geometry, FilmPoints.joined(pelvis)) + spine_bone(bones, slow_geometry)
     tissue = _abdomen_tissue(streams, shape, slow_geometry, pelvis_y)
-    slow = WATER_PER_MM * tissue + BONE_PER_MM * splat(slow_geometry, points)
+    slow = WATER_PER_MM * tissue + BONE_PER_MM * bone
     sharp = BONE_PER_MM * breakable_bone(bones, [], geometry)
     sharp += plain_marker(streams["marker"], geometry)
     nothing = np.zeros(slow.shape, dtype=bool)
@@ -64,8 +64,8 @@ def _shape(request: FilmRequest, streams: Streams) -> ThoraxShape:
     )
 
 
-def _is_arm(tube: Tube) -> bool:
-    return bool(np.abs(tube.axis_mm[:, 0]).mean() > 175)
+def _is_arm(tube: Tube, shape: ThoraxShape) -> bool:
+    return bool(np.abs(tube.axis_mm[:, 0]).min() > 176 * shape.scale)
 
 
 def _lateral_organs(

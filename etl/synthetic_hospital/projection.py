@@ -96,14 +96,32 @@ class FilmGeometry:
             pixel_spacing_mm=self.pixel_spacing_mm * step_px,
         )
 
-    def grid(self, depth_mm: float) -> tuple[Array, Array]:
-        """World x and y (rows, columns) seen by each pixel at one depth."""
+    def grid(
+        self, depth_mm: float, window: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> tuple[Array, Array]:
+        """World x and y (rows, columns) seen by each pixel, or those of a window, at one depth."""
         scale = self.pixel_spacing_mm / float(self.magnification(depth_mm))
-        columns = (np.arange(self.columns_px) - (self.columns_px - 1) / 2) * scale
-        rows = (np.arange(self.rows_px) - (self.rows_px - 1) / 2) * scale
+        columns = (np.arange(self.columns_px)[window[1]] - (self.columns_px - 1) / 2) * scale
+        rows = (np.arange(self.rows_px)[window[0]] - (self.rows_px - 1) / 2) * scale
         u, v = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
         c, s = np.float32(np.cos(self.tilt_rad)), np.float32(np.sin(self.tilt_rad))
-        return c * u + s * v + np.float32(self.centre_x_mm), c * v - s * u + np.float32(self.centre_y_mm)
+        return c * u + s * v + np.float32(self.centre_x_mm), c * v - s * u + np.float32(
+            self.centre_y_mm
+        )
+
+    def window(self, centre_mm: Array, radius_mm: float) -> tuple[slice, slice]:
+        """Rows and columns that a sphere about a point of the beam's frame can reach."""
+        magnification = float(self.magnification(centre_mm[2]))
+        scale = magnification / self.pixel_spacing_mm
+        c, s = np.cos(self.tilt_rad), np.sin(self.tilt_rad)
+        x, y = centre_mm[0] - self.centre_x_mm, centre_mm[1] - self.centre_y_mm
+        middle = ((s * x + c * y) * scale, (c * x - s * y) * scale)
+        reach = radius_mm * scale + 2
+        slices = []
+        for at, size in zip(middle, (self.rows_px, self.columns_px), strict=True):
+            low, high = at + (size - 1) / 2 - reach, at + (size - 1) / 2 + reach
+            slices.append(slice(int(np.clip(low, 0, size)), int(np.clip(high + 1, 0, size))))
+        return slices[0], slices[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,14 +39,17 @@ class Ellipsoid:
     def chord(self, geometry: FilmGeometry) -> Array:
         """Length (H, W) that each ray spends inside."""
         x0, y0, z0 = self.centre_mm
-        x, y = geometry.grid(z0)
         turned = geometry.turn_rad
-        x = x - np.float32(x0 * np.cos(turned) + z0 * np.sin(turned))
-        y = y - np.float32(y0)
+        centre = np.array([x0 * np.cos(turned) + z0 * np.sin(turned), y0, z0], dtype=np.float32)
+        window = geometry.window(centre, max(self.semi_mm[:2]))
+        length = np.zeros((geometry.rows_px, geometry.columns_px), dtype=np.float32)
+        x, y = geometry.grid(z0, window)
+        x, y = x - centre[0], y - centre[1]
         c, s = np.float32(np.cos(self.roll_rad)), np.float32(np.sin(self.roll_rad))
-        across, down = c * x + s * y, c * y - s * x
-        inside = 1 - (across / self.semi_mm[0]) ** 2 - (down / self.semi_mm[1]) ** 2
-        return np.asarray(2 * self.semi_mm[2] * np.maximum(inside, 0) ** self.fullness, dtype=np.float32)
+        across, down = (c * x + s * y) / self.semi_mm[0], (c * y - s * x) / self.semi_mm[1]
+        inside = np.maximum(1 - across * across - down * down, 0)
+        length[window] = 2 * self.semi_mm[2] * inside**self.fullness
+        return length
 
 
 @dataclass(frozen=True, kw_only=True)

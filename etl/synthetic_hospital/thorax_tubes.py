@@ -105,15 +105,24 @@ def sample_tube(tube: Tube, geometry: FilmGeometry, *, spacing_px: float) -> Tub
     scale_at = values[:, 6]
     per_station = np.where(parts == 1.0, shell[:, None] * lengths, core[:, None] * weights)
     cos, sin = parts * np.cos(turns), parts * np.sin(turns)
+    height_px, depth_px = _twisted(values[:, 2:4], values[:, 4:6], len(turns))
     return TubeSamples(
         axis_px=values[:, :2],
-        offset_column=values[:, 2, None] * cos + values[:, 4, None] * sin,
-        offset_row=values[:, 3, None] * cos + values[:, 5, None] * sin,
+        offset_column=height_px[:, 0, None] * cos + depth_px[:, 0, None] * sin,
+        offset_row=height_px[:, 1, None] * cos + depth_px[:, 1, None] * sin,
         thickness_mm=per_station * (step * scale_at**2)[:, None],
         arc_mm=at,
         turn_rad=turns,
         pixels_per_mm=scale_at,
     )
+
+
+def _twisted(height_px: Array, depth_px: Array, count: int) -> tuple[Array, Array]:
+    """Half axes (S, 2) turned a little more at each station, so that no rows of points align."""
+    phase = (np.arange(len(height_px)) * 0.618034 % 1) * (4 * np.pi / count)
+    c, s = np.cos(phase)[:, None], np.sin(phase)[:, None]
+    height, depth = height_px * c + depth_px * s, depth_px * c - height_px * s
+    return height.astype(np.float32), depth.astype(np.float32)
 
 
 def _areas(tube: Tube) -> tuple[Array, Array]:

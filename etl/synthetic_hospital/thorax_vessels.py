@@ -18,9 +18,11 @@ def grow_vessels(rng: np.random.Generator, shape: ThoraxShape) -> list[tuple[flo
         (radius, Cloud.joined([one, other]))
         for (radius, one), (_, other) in zip(right, left, strict=True)
     ]
-    # The two finest levels are drawn as one: both are thinner than a pixel's blur.
-    finest = Cloud.joined([levels[-2][1], levels[-1][1]])
-    return [*levels[:-2], (levels[-2][0], finest)]
+    # Levels of similar radius are drawn together: on the film they differ by less than the blur.
+    return [
+        (levels[i][0], Cloud.joined([levels[i][1], levels[i + 1][1]]))
+        for i in range(0, _LEVELS, 2)
+    ]
 
 
 def _tree(rng: np.random.Generator, shape: ThoraxShape, sign: float) -> list[tuple[float, Cloud]]:
