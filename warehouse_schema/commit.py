@@ -118,9 +118,10 @@ class Commit:
 
     def _without(self, table: Table, where: Mapping[str, str | int]) -> pa.Table:
         current = self._store.read_version(table, self._current(table))
-        matches = pa.array([True] * current.num_rows)
+        matches = pa.array([True] * current.num_rows, pa.bool_())
         for name, value in where.items():
-            matches = pc.and_(matches, pc.equal(current.column(name), pa.scalar(value)))
+            equal = pc.equal(current.column(name), pa.scalar(value))
+            matches = pc.and_(matches, equal.fill_null(False))
         return current.filter(pc.invert(matches))
 
     def _write(self, table: Table, rows: pa.Table, *, is_append: bool) -> None:
