@@ -33,6 +33,7 @@ class SourceDatabase:
         self._mapping = mapping
         self._engine = _make_engine(database_url)
         self._columns: dict[str, dict[str, str]] = {}
+        self._selectables: dict[str, sa.TableClause] = {}
         try:
             self._inspector = sa.inspect(self._engine)
             tables = [
@@ -139,11 +140,14 @@ class SourceDatabase:
         return resolved
 
     def _table(self, name: str) -> sa.TableClause:
-        found = self._find_table(name, name)
-        columns = self._known_columns(name).values()
-        return sa.table(
-            found, *(sa.column(column) for column in columns), schema=self._mapping.database_schema
-        )
+        # One object a table: SQLAlchemy takes two that look alike for a self-join.
+        if name not in self._selectables:
+            self._selectables[name] = sa.table(
+                self._find_table(name, name),
+                *(sa.column(column) for column in self._known_columns(name).values()),
+                schema=self._mapping.database_schema,
+            )
+        return self._selectables[name]
 
     def _find_table(self, name: str, key: str) -> str:
         found = self._tables.get(name.casefold())
