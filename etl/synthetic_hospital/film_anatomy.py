@@ -19,7 +19,7 @@ from etl.synthetic_hospital.thorax_tubes import sample_tube
 from etl.synthetic_hospital.thorax_vessels import grow_vessels
 
 _SLOW_STEP_PX = 2
-_SPACING_PX = 0.85
+_SPACING_PX = 0.95
 
 
 def frontal_absorbers(
@@ -81,8 +81,9 @@ def breakable_bone(bones: Bones, placed: list[PlacedFracture], geometry: FilmGeo
 
 def fixed_bone(bones: Bones, geometry: FilmGeometry) -> Array:
     """Shoulders, spine and sternum, (H, W) in mm."""
-    points = [sample_tube(tube, geometry, spacing_px=0.8).points() for tube in bones.others]
-    return splat(geometry, FilmPoints.joined(points)) + spine_bone(bones, geometry)
+    points = [sample_tube(tube, geometry, spacing_px=0.9).points() for tube in bones.others]
+    shoulders = cv2.GaussianBlur(splat(geometry, FilmPoints.joined(points)), (0, 0), 0.8)
+    return np.asarray(shoulders + spine_bone(bones, geometry))
 
 
 def spine_bone(bones: Bones, geometry: FilmGeometry) -> Array:

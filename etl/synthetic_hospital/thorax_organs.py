@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from etl.synthetic_hospital.projection import Array, FilmGeometry
@@ -76,11 +77,11 @@ def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents
     heart_y = base - 0.62 * width
     left = Ellipsoid(
         centre_mm=(0.46 * width, heart_y + 0.1 * width, 20.0),
-        semi_mm=(1.06 * width, 0.74 * width, 1.1 * width),
+        semi_mm=(1.06 * width, 0.74 * width, 1.4 * width),
         fullness=0.4,
         roll_rad=float(np.deg2rad(rng.uniform(28, 46) - 8 * breath)),
     )
-    right = Ellipsoid(centre_mm=(-0.14 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 0.9 * width), fullness=0.4)
+    right = Ellipsoid(centre_mm=(-0.14 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 1.35 * width), fullness=0.4)
     outflow = Ellipsoid(centre_mm=(6.0, heart_y - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 50.0))
     arch = float(y[3] + 16)
     knob = 14 + 0.08 * max(shape.age_years - 30, 0)
@@ -88,11 +89,12 @@ def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents
         Ellipsoid(centre_mm=(18 * s, arch, -8.0), semi_mm=(knob * 1.15 * s, knob * s, 42.0)),
         Ellipsoid(centre_mm=(-1.0, y[2], -5.0), semi_mm=(34 * s, 105 * s, 75.0), fullness=0.35),
         Ellipsoid(centre_mm=(16 * s, y[8], -45.0), semi_mm=(15 * s, 150.0, 14.0)),
-        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(25 * s, 330.0, 45.0), fullness=0.35),
+        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(26 * s, 330.0, 42.0), fullness=0.6),
         Ellipsoid(centre_mm=(22 * s, arch + 30 * s, 8.0), semi_mm=(17 * s, 18 * s, 24.0)),
         Ellipsoid(centre_mm=(-34 * s, arch + 36 * s, 0.0), semi_mm=(19 * s, 34 * s, 38.0), roll_rad=-0.3, fullness=1.2),
         Ellipsoid(centre_mm=(36 * s, arch + 30 * s, -4.0), semi_mm=(20 * s, 30 * s, 38.0), roll_rad=0.4, fullness=1.2),
     )
+    crura = Ellipsoid(centre_mm=(2.0, domes[1] + 22, -15.0), semi_mm=(50 * s, 44.0, 75.0), fullness=0.8)
     carina = arch + 16 * s
     air = [
         Ellipsoid(centre_mm=(-1.0, carina - 90, -8.0), semi_mm=(9.0 * s, 96.0, 11.0)),
@@ -119,7 +121,7 @@ def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents
         )
     return ChestContents(
         heart=(left, right, outflow),
-        vessels=vessels,
+        vessels=(*vessels, crura),
         air=tuple(air),
         breasts=_breasts(rng, shape),
         dome_y_mm=domes,
@@ -153,8 +155,10 @@ def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestCont
     heart = heart * _above_diaphragm(geometry, contents)
     vessels = [one.chord(geometry) for one in contents.vessels]
     solid = heart + np.max(vessels[:4], axis=0) + np.max(vessels[4:], axis=0)
-    lung = np.maximum(lung - solid, 0)
-    tissue = body_chord(geometry, shape)
+    # Organs' outlines are steps on this coarse grid; on a film they are not.
+    lung = cv2.GaussianBlur(np.maximum(lung - solid, 0), (0, 0), 0.8)
+    tissue = body_chord(geometry.reduced(2), shape)
+    tissue = cv2.resize(tissue, heart.shape[::-1], interpolation=cv2.INTER_LINEAR)
     for breast in contents.breasts:
         tissue = tissue + breast.chord(geometry)
     for gas in contents.air:
@@ -175,39 +179,63 @@ def lung_chord(
     geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents, sign: float
 ) -> Array:
     """Length of each ray inside one lung: inside the ribs, beside the spine, above the dome."""
-    x, y = geometry.grid(0.0)
+    centre = np.array([sign * 70.0, geometry.centre_y_mm, 0.0], dtype=np.float32)
+    rows = slice(0, geometry.rows_px)
+    window = (rows, geometry.window(centre, 82.0)[1])
+    x, y = geometry.grid(0.0, window)
     x = x * np.float32(sign)
-    rise = shape.vertebra_y_mm + 6
-    side_y = rise + shape.slope * shape.half_depth_mm
-    front_y = rise + shape.slope * 2 * shape.half_depth_mm
-    apex = float(shape.vertebra_y_mm[0]) - 4
-    widths = np.concatenate([[26.0, 44.0], shape.half_width_mm - 6])
-    outer = np.interp(y, np.concatenate([[apex, apex + 9], side_y]), widths)
-    inner = 8.0
-    # A quarter circle rounds the apex off instead of cutting it.
-    cap = np.sqrt(np.clip((y - apex) / 26.0, 0, 1))
-    middle_x, half_x = 32.0, 32.0
-    cap_width = np.maximum(middle_x + half_x * cap - 2, 0)
-    outer = np.where(y < apex + 26, np.minimum(outer, cap_width), outer)
-    ratio = np.clip(1 - (x / np.maximum(outer, 1)) ** 2, 0, 1) ** 0.5
-    middle = np.interp(y, side_y, shape.centre_z_mm)
-    back = np.interp(y, rise, shape.back_z_mm + 8)
-    front = np.interp(
-        y,
-        np.concatenate([[apex], front_y]),
-        np.concatenate([[shape.centre_z_mm[0]], shape.back_z_mm + 2 * shape.half_depth_mm - 6]),
-    )
-    z_back = middle - (middle - back) * ratio
-    z_front = middle + np.maximum(front - middle, 8) * ratio
+    profile = _lung_profile(shape)
+    place = np.clip((y - profile.top_mm) / profile.step_mm, 0, len(profile.outer) - 1).astype(np.int32)
+    outer, middle = profile.outer[place], profile.middle[place]
+    ratio = np.sqrt(np.clip(1 - (x / outer) ** 2, 0, 1))
+    z_back = middle - profile.behind[place] * ratio
+    z_front = middle + profile.before[place] * ratio
     dome = contents.dome_y_mm[0 if sign < 0 else 1]
     q = (y - dome) / contents.dome_height_mm - ((x - 58) / 74) ** 2
     half = 82.0 * np.sqrt(np.maximum(q, 0))
     covered = np.minimum(z_front, 8 + half) - np.maximum(z_back, 8 - half)
     length = (z_front - z_back) - np.where(q > 0, np.maximum(covered, 0), 0)
-    edge = np.clip((x - inner) / 10, 0, 1)
-    length = length * edge * (y > apex) * np.clip((y - apex) / 6, 0, 1)
-    floor = np.clip((dome + 75 - y) / 10, 0, 1)
-    return np.maximum(length * floor, 0).astype(np.float32)
+    edge = np.clip((x - 8) / 10, 0, 1) * _ramp(y - profile.top_mm, 12)
+    total = np.zeros((geometry.rows_px, geometry.columns_px), dtype=np.float32)
+    total[window] = np.maximum(length * edge * _ramp(dome + 75 - y, 10), 0)
+    return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LungProfile:
+    """A lung by height, every step_mm from its apex at top_mm down.
+
+    outer is its lateral edge, middle the depth of its widest place, behind and before how far
+    it reaches from there; all in mm.
+    """
+
+    top_mm: float
+    step_mm: float
+    outer: Array
+    middle: Array
+    behind: Array
+    before: Array
+
+
+def _lung_profile(shape: ThoraxShape) -> _LungProfile:
+    apex = float(shape.vertebra_y_mm[0]) - 2
+    y = apex + np.arange(900) * 0.5
+    rise = shape.vertebra_y_mm + 6
+    side_y = rise + shape.slope * shape.half_depth_mm
+    front_y = rise + shape.slope * 2 * shape.half_depth_mm
+    outer = np.interp(y, side_y, shape.half_width_mm - 6)
+    # A quarter ellipse inside the first rib's ring rounds the apex off instead of cutting it.
+    cap = np.clip((y - apex) / (side_y[1] - apex), 0, 1)
+    bound = 22 + (float(shape.half_width_mm[1]) - 28) * np.sqrt(1 - (1 - cap) ** 2)
+    outer = np.where(cap < 1, np.minimum(np.maximum(outer, bound), bound), outer)
+    middle = np.interp(y, side_y, shape.centre_z_mm)
+    behind = middle - np.interp(y, rise, shape.back_z_mm + 8)
+    front = shape.back_z_mm + 2 * shape.half_depth_mm - 6
+    tops, depths = [[apex], front_y], [[shape.centre_z_mm[0]], front]
+    before = np.maximum(np.interp(y, np.concatenate(tops), np.concatenate(depths)) - middle, 8)
+    arrays = (np.asarray(values, dtype=np.float32) for values in (outer, middle, behind, before))
+    one, two, three, four = arrays
+    return _LungProfile(top_mm=apex, step_mm=0.5, outer=one, middle=two, behind=three, before=four)
 
 
 def body_chord(geometry: FilmGeometry, shape: ThoraxShape) -> Array:

@@ -49,7 +49,7 @@ def _vertebra() -> Cloud:
     """
     rng = np.random.default_rng(20)
     parts = [
-        _column(rng, 900, (0.0, 0.5, 0.0), (1.0, 0.5, 0.95), shell=False, volume=0.36),
+        _column(rng, 900, (0.0, 0.5, 0.0), (1.0, 0.5, 0.95), shell=False, volume=0.27),
         _column(rng, 420, (0.0, 0.5, 0.0), (0.97, 0.5, 0.92), shell=True, volume=0.14),
         _column(rng, 320, (0.0, 0.02, 0.0), (1.0, 0.03, 0.95), shell=False, volume=0.04),
         _column(rng, 320, (0.0, 0.98, 0.0), (1.0, 0.03, 0.95), shell=False, volume=0.04),

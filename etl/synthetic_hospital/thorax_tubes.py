@@ -10,7 +10,10 @@ from etl.synthetic_hospital.projection import Array, FilmGeometry, FilmPoints
 
 # Rings of sample points: distance from the axis as a part of the radius, the part of the
 # cross-section's area that the ring stands for, and its points relative to the shell's.
-_CORE_RINGS = ((0.38, 0.34, 0.22), (0.76, 0.66, 0.42))
+_CORE_RINGS = ((0.38, 0.34, 0.2), (0.76, 0.66, 0.36))
+
+# Points around are sparser than stations along: their rows are twisted, so that none align.
+_AROUND = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +100,10 @@ def sample_tube(tube: Tube, geometry: FilmGeometry, *, spacing_px: float) -> Tub
         [column, row, *height_px.T, *depth_px.T, scale, *_areas(tube)], axis=1
     )
     values = _interpolated(at, arc, known)
+    at, values = _on_film(at, values, geometry, float(np.max(tube.half_height_mm)))
     step = np.float32(arc[-1] / stations)
     widest = float(np.max(tube.half_height_mm + tube.half_depth_mm)) * np.pi * float(scale.mean())
-    turns, parts, weights = _layout(max(int(widest / spacing_px), 8))
+    turns, parts, weights = _layout(max(int(_AROUND * widest / spacing_px), 8))
     lengths = _ring_lengths(tube, turns)
     shell, core = values[:, 7], values[:, 8]
     scale_at = values[:, 6]
@@ -115,6 +119,16 @@ def sample_tube(tube: Tube, geometry: FilmGeometry, *, spacing_px: float) -> Tub
         turn_rad=turns,
         pixels_per_mm=scale_at,
     )
+
+
+def _on_film(
+    at: Array, values: Array, geometry: FilmGeometry, radius_mm: float
+) -> tuple[Array, Array]:
+    """Stations whose tube can reach the film: parts of shoulders and arms cannot."""
+    margin = 2 * radius_mm / geometry.pixel_spacing_mm + 2
+    kept = (values[:, 0] > -margin) & (values[:, 0] < geometry.columns_px + margin)
+    kept &= (values[:, 1] > -margin) & (values[:, 1] < geometry.rows_px + margin)
+    return at[kept], values[kept]
 
 
 def _twisted(height_px: Array, depth_px: Array, count: int) -> tuple[Array, Array]:
