@@ -1,0 +1,76 @@
+"""The ``ribline`` command: its table of contents, and how errors end it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands import experiments, hospital, installation, labelling, warehouse
+from flows.commands.context import fail
+from warehouse_schema.errors import RiblineError
+
+START = "Start here"
+RECORDS = "From the hospital's records to labels"
+DETECTOR = "From labels to a detector and its report"
+WAREHOUSE = "Ask the warehouse"
+OTHER = "Other data in"
+
+app = typer.Typer(
+    name="ribline",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@app.callback(
+    epilog="Settings: ribline.toml and RIBLINE_* variables; [bold]ribline doctor[/bold] shows them."
+)
+def root(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="Home folder (default: RIBLINE_HOME or ./ribline-home).")
+    ] = None,
+) -> None:
+    """Turn a hospital's own records into a rib and clavicle fracture detector for chest films."""
+    context.obj = home
+
+
+for panel, name, function in (
+    (START, "demo", installation.demo),
+    (START, "doctor", installation.doctor),
+    (START, "tables", warehouse.tables),
+    (RECORDS, "extract", hospital.extract),
+    (RECORDS, "ingest-images", hospital.ingest_images),
+    (RECORDS, "label", labelling.label),
+    (RECORDS, "annotation-sample", labelling.annotation_sample),
+    (RECORDS, "import-boxes", hospital.import_boxes),
+    (RECORDS, "build-cohort", labelling.build_cohort),
+    (RECORDS, "relabel", labelling.relabel),
+    (DETECTOR, "train", experiments.train),
+    (DETECTOR, "predict", experiments.predict),
+    (DETECTOR, "evaluate", experiments.evaluate),
+    (DETECTOR, "report", experiments.report),
+    (WAREHOUSE, "sql", warehouse.sql),
+    (OTHER, "synthetic-hospital", hospital.synthetic_hospital),
+    (OTHER, "import-public", hospital.import_public),
+    (OTHER, "label-notes", labelling.label_notes),
+):
+    app.command(name, rich_help_panel=panel)(function)
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends it with one line and the error's exit code."""
+    try:
+        app(prog_name="ribline")
+    except RiblineError as error:
+        sys.exit(fail(error))
+
+
+if __name__ == "__main__":
+    main()

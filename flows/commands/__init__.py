@@ -1,0 +1,1 @@
+"""The commands, by theme: parse, call a plain function, print."""

@@ -1,0 +1,74 @@
+"""What every command shares: settings from its context, progress, printed counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from warehouse_schema.errors import RiblineError
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+    from warehouse_schema.progress import Progress
+
+# Wide enough for any line where there is no screen to fit.
+FILE_WIDTH = 400
+
+
+def console() -> Console:
+    """Standard output: the screen's width, or lines that are never broken in a file."""
+    screen = Console()
+    return screen if screen.is_terminal else Console(width=FILE_WIDTH)
+
+
+def fail(error: RiblineError) -> int:
+    """Print a user's mistake as one line on standard error; returns its exit code."""
+    line = " ".join(str(error).split())
+    Console(stderr=True).print(
+        Text.assemble(("ribline: ", "bold red"), line), soft_wrap=True, highlight=False
+    )
+    return error.exit_code
+
+
+def settings_of(context: typer.Context, **options: object) -> Settings:
+    """Settings in force, with the command's own options on top (None: not given)."""
+    from flows.settings import load_settings
+
+    return load_settings(home=context.obj).replaced(**options)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Progress on standard error, so that standard output holds results alone."""
+    from flows.progress_display import progress_display
+
+    with progress_display(Console(stderr=True)) as display:
+        yield display
+
+
+def print_counts(stage: str, counts: Mapping[str, Any]) -> None:
+    """What a stage did, one line a number; nested counts are indented."""
+    table = Table(title=stage, title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in flat_counts(counts):
+        table.add_row(Text(name), Text(f"{value:,}" if isinstance(value, int) else str(value)))
+    console().print(table)
+
+
+def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Counts in order, nested ones as ``outer: inner``; lists as their length."""
+    for name, value in counts.items():
+        label = f"{prefix}{str(name).removeprefix('n_').replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from flat_counts(value, f"{label}: ")
+        elif isinstance(value, list | tuple):
+            yield label, len(value)
+        else:
+            yield label, value

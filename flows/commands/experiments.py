@@ -1,0 +1,81 @@
+"""Commands from the cohort to a trained detector and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import experiment, stages
+from flows.commands.context import console, print_counts, progress, settings_of
+
+Run = Annotated[str | None, typer.Option("--run", help="Training run (default: the newest).")]
+
+
+def train(
+    context: typer.Context,
+    *,
+    recipe: Annotated[str | None, typer.Option(help="Recipe, for example paper or demo.")] = None,
+    method: Annotated[str, typer.Option(help="supervised, aals ...")] = "aals",
+    fold: Annotated[int, typer.Option(min=0, help="Cross-validation fold.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training.")] = None,
+    initial_run: Annotated[
+        str | None,
+        typer.Option(
+            "--initial-run",
+            help="Supervised run to start from (default: the newest of this fold, seed and "
+            "recipe; trained first where there is none).",
+        ),
+    ] = None,
+) -> None:
+    """Train a detector on one fold."""
+    settings = settings_of(context, recipe=recipe, seed=seed)
+    with progress() as display:
+        run_id = experiment.train_from_start(
+            settings, method=method, fold=fold, initial_run_id=initial_run, progress=display
+        )
+    console().print(f"Trained {run_id}", highlight=False)
+
+
+def predict(context: typer.Context, run: Run = None) -> None:
+    """Score the validation and test films with a trained run."""
+    settings = settings_of(context)
+    run_id = stages.require_run(settings, run)
+    with progress() as display:
+        n_rows = stages.predict(settings, run_id=run_id, progress=display)
+    print_counts(f"predict {run_id}", {"predictions": n_rows})
+
+
+def evaluate(context: typer.Context, run: Run = None) -> None:
+    """Compute AUROC and FROC of a run, with intervals."""
+    from flows.result_table import print_results
+
+    settings = settings_of(context)
+    run_id = stages.require_run(settings, run)
+    with progress() as display:
+        stages.evaluate(settings, run_id=run_id, progress=display)
+    print_results(console(), settings, [run_id])
+
+
+def report(
+    context: typer.Context,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="Run to report; repeat it. Default: the newest of each method."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Default: HOME/report.html.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML report."""
+    settings = settings_of(context)
+    run_ids = [stages.require_run(settings, name) for name in run or []]
+    with progress() as display:
+        path = stages.write_report(
+            settings,
+            run_ids=run_ids or experiment.reported_runs(settings),
+            output_path=output,
+            progress=display,
+        )
+    console().print(f"Report: {path.resolve()}", highlight=False, soft_wrap=True)

@@ -1,0 +1,94 @@
+"""Commands that bring records, films and boxes in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import stages
+from flows.commands.context import print_counts, progress, settings_of
+
+N_PATIENTS = 900
+
+Patients = Annotated[int, typer.Option("--patients", min=1, help="Number of patients.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same hospital.")]
+
+
+def synthetic_hospital(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.")],
+    patients: Patients = N_PATIENTS,
+    seed: Seed = 0,
+    paper_proportions: Annotated[
+        bool, typer.Option("--paper-proportions", help="The paper's prevalences.")
+    ] = False,
+    records_only: Annotated[
+        bool, typer.Option("--records-only", help="The database, without films.")
+    ] = False,
+) -> None:
+    """Write a synthetic hospital: records, films, boxes."""
+    from flows.demo import write_synthetic_hospital
+
+    with progress() as display:
+        counts = write_synthetic_hospital(
+            folder=folder,
+            n_patients=patients,
+            seed=seed,
+            is_paper_proportions=paper_proportions,
+            is_records_only=records_only,
+            n_processes=os.cpu_count() or 1,
+            progress=display,
+        )
+    print_counts(f"Synthetic hospital in {folder}", counts)
+
+
+def extract(context: typer.Context) -> None:
+    """Read the hospital database: codes and keyword-matched notes."""
+    with progress() as display:
+        counts = stages.extract(settings_of(context), progress=display)
+    print_counts("extract", counts)
+
+
+def ingest_images(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="DICOM folder (default: image_folder).")
+    ] = None,
+) -> None:
+    """Read chest films from DICOM files."""
+    with progress() as display:
+        counts = stages.ingest_images(settings_of(context, image_folder=folder), progress=display)
+    print_counts("ingest-images", counts)
+
+
+def import_boxes(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="COCO file of readers' boxes.")],
+) -> None:
+    """Join readers' boxes to the images."""
+    with progress() as display:
+        counts = stages.import_boxes(settings_of(context, box_file=file), progress=display)
+    print_counts("import-boxes", counts)
+
+
+def import_public(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(help="nih-chestxray14.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its published tables and PNGs.")],
+    finding: Annotated[str, typer.Option(help="Finding to detect, for example Pneumonia.")],
+    size_px: Annotated[
+        int | None, typer.Option("--size-px", help="Side of the cached square film.")
+    ] = None,
+) -> None:
+    """Read a public dataset instead, up to the cohort."""
+    with progress() as display:
+        counts = stages.import_public(
+            settings_of(context, size_px=size_px),
+            dataset=dataset,
+            folder=folder,
+            finding=finding,
+            progress=display,
+        )
+    print_counts(f"import-public {dataset}", counts)

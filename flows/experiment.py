@@ -1,0 +1,110 @@
+"""Supervised pre-training, then the method on top of it: which run starts from which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows import stages
+from warehouse_schema.errors import EvaluationError
+from warehouse_schema.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+SUPERVISED = "supervised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedPair:
+    """The two runs that one experiment compares.
+
+    Attributes:
+        supervised_run_id: Pre-training on R+N.
+        method_run_id: The semi-supervised run that starts from it.
+    """
+
+    supervised_run_id: str
+    method_run_id: str
+
+
+def train_pair(
+    settings: Settings, *, method: str, fold: int, progress: Progress = SILENT
+) -> TrainedPair:
+    """Train the supervised run and the method's run on one fold; predict, evaluate and compare.
+
+    Raises:
+        RiblineError: A stage cannot go on.
+    """
+    run_ids: list[str] = []
+    for name in (SUPERVISED, method):
+        run_id = stages.train(
+            settings,
+            method=name,
+            fold=fold,
+            initial_run_id=run_ids[0] if run_ids else None,
+            progress=progress,
+        )
+        stages.predict(settings, run_id=run_id, progress=progress)
+        stages.evaluate(settings, run_id=run_id, progress=progress)
+        run_ids.append(run_id)
+    supervised, trained = run_ids
+    stages.compare(settings, run_id_a=supervised, run_id_b=trained, progress=progress)
+    return TrainedPair(supervised_run_id=supervised, method_run_id=trained)
+
+
+def train_from_start(
+    settings: Settings,
+    *,
+    method: str,
+    fold: int,
+    initial_run_id: str | None = None,
+    progress: Progress = SILENT,
+) -> str:
+    """Train one run; where the method needs a supervised run, find it or train it first.
+
+    Args:
+        settings: Values in force; recipe and seed among them.
+        method: Method by name.
+        fold: Cross-validation fold.
+        initial_run_id: Run to start from; the newest supervised run of this fold, seed and
+            recipe by default.
+        progress: Listener.
+
+    Returns:
+        The run_id.
+
+    Raises:
+        TrainingError: No such run, or training cannot start.
+    """
+    if method == SUPERVISED:
+        initial = None if initial_run_id is None else stages.require_run(settings, initial_run_id)
+    elif initial_run_id is not None:
+        initial = stages.require_run(settings, initial_run_id)
+    else:
+        initial = stages.newest_run(
+            settings, method=SUPERVISED, fold=fold, is_same_experiment=True
+        ) or stages.train(settings, method=SUPERVISED, fold=fold, progress=progress)
+    return stages.train(
+        settings, method=method, fold=fold, initial_run_id=initial, progress=progress
+    )
+
+
+def reported_runs(settings: Settings) -> list[str]:
+    """The newest evaluated run of every method, the supervised one first.
+
+    Raises:
+        EvaluationError: No run has been evaluated.
+    """
+    from warehouse_schema.tables.runs import EVALUATION_REPORTS, TRAINING_RUNS
+
+    store = stages.open_store(settings)
+    evaluated = set(store.read(EVALUATION_REPORTS, columns=["run_id"])["run_id"].to_pylist())
+    runs = store.read(TRAINING_RUNS, columns=["run_id", "method", "started_datetime"]).to_pylist()
+    runs.sort(key=lambda run: (run["started_datetime"], run["run_id"]))
+    newest = {run["method"]: run["run_id"] for run in runs if run["run_id"] in evaluated}
+    if not newest:
+        raise EvaluationError(
+            "No run has been evaluated yet. Run `ribline predict` and `ribline evaluate` first."
+        )
+    return [newest[name] for name in sorted(newest, key=lambda name: (name != SUPERVISED, name))]

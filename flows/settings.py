@@ -1,0 +1,239 @@
+"""Every setting of an installation: ``ribline.toml``, ``RIBLINE_*`` variables, and their origin.
+
+Secrets come from the environment or from a file that a setting names, never from ``ribline.toml``
+itself. Stages know no settings: flows hand them down as plain keyword arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from flows.secret_values import MASK, check_database_url, masked_url, read_secret_file
+from warehouse_schema.errors import ConfigurationError
+
+PREFIX = "RIBLINE_"
+CONFIGURATION_NAME = "ribline.toml"
+OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA"})
+SECRET_NAMES = frozenset({"database_url", "pseudonym_key"})
+NAMES = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The values in force. Make it with ``load_settings``, which also says where each came from."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="RIBLINE_UNUSED_")
+
+    home: Path = Field(Path("ribline-home"), description="The one home folder.")
+    site_mapping: str = Field("synthetic_hospital", description="Site mapping by name or file.")
+    database_url: SecretStr | None = Field(None, description="Hospital database (SQLAlchemy URL).")
+    database_url_file: Path | None = Field(None, description="File that holds database_url.")
+    pseudonym_key: SecretStr | None = Field(None, description="Key of all pseudonyms.")
+    pseudonym_key_file: Path | None = Field(None, description="File that holds pseudonym_key.")
+    image_folder: Path | None = Field(None, description="DICOM files of the hospital.")
+    box_file: Path | None = Field(None, description="Readers' boxes (COCO), read by relabel.")
+    source: str | None = Field(None, description="Name of the image source.")
+    findings: NAMES | None = Field(None, description="Findings to label; all by default.")
+    size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")
+    seed: int = Field(0, ge=0, description="Seed of folds, samples and training.")
+    n_folds: int = Field(5, ge=2, le=20, description="Cross-validation folds.")
+    recipe: str = Field("paper", description="Training recipe by name.")
+    recipe_overrides: dict[str, Any] = Field({}, description="Fields of the recipe to change.")
+    n_bootstrap: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
+    n_annotations: int = Field(808, ge=1, description="Images in the annotation worklist.")
+    n_processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes of ingest."
+    )
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("findings", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(filter(None, value.replace(",", " ").split()))
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("recipe_overrides", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
+
+    def origin(self, name: str) -> str:
+        """Where a value came from: an option, a variable, a file, or 'default'."""
+        if self._is_from_secret_file(name):
+            return f"{name}_file {getattr(self, f'{name}_file')}"
+        return self._origins.get(name, "default")
+
+    def shown(self, name: str) -> str:
+        """A value as ``ribline doctor`` shows it: secrets masked."""
+        value = getattr(self, name)
+        if name in SECRET_NAMES and (value is not None or self._is_from_secret_file(name)):
+            is_url = name == "database_url" and value is not None
+            return masked_url(value.get_secret_value()) if is_url else MASK
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        return "-" if value is None else str(value)
+
+    def require(self, name: str) -> Any:
+        """A value that the stage at hand cannot do without; secrets come as plain text.
+
+        Raises:
+            ConfigurationError: It is not set, or the file that holds it cannot be read.
+        """
+        if self._is_from_secret_file(name):
+            return read_secret_file(f"{name}_file", getattr(self, f"{name}_file"))
+        value = getattr(self, name)
+        if value is None:
+            variable = PREFIX + name.upper()
+            way = (
+                f"Set {variable}, or {variable}_FILE to a file that holds it"
+                if name in SECRET_NAMES
+                else f"Set {variable}, or put {name} into {CONFIGURATION_NAME}"
+            )
+            raise ConfigurationError(
+                f"{name} is not set. {way}; `ribline doctor` shows what is in force."
+            )
+        return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+    def _is_from_secret_file(self, name: str) -> bool:
+        if name not in SECRET_NAMES or getattr(self, f"{name}_file") is None:
+            return False
+        is_file_variable = self._origins.get(f"{name}_file", "").startswith(PREFIX)
+        is_variable = self._origins.get(name, "").startswith(PREFIX)
+        return getattr(self, name) is None or (is_file_variable and not is_variable)
+
+    def replaced(self, **values: object) -> Self:
+        """The same settings with some values replaced by a command's options (None: keep)."""
+        given = {name: value for name, value in values.items() if value is not None}
+        current = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            changed = type(self)(**{**current, **given})
+        except ValidationError as error:
+            raise _one_line(
+                error, {name: f"--{name.replace('_', '-')}" for name in given}
+            ) from None
+        changed._origins.update(
+            {**self._origins, **{name: f"--{name.replace('_', '-')}" for name in given}}
+        )
+        return changed
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls, settings_cls: Any, init_settings: Any, **_: Any
+    ) -> Any:
+        """Only what ``load_settings`` collected counts, so that origins are exact."""
+        return (init_settings,)
+
+
+def load_settings(*, home: Path | None = None, is_environment_used: bool = True) -> Settings:
+    """Read ``ribline.toml`` and the environment; variables win over the file.
+
+    The file is RIBLINE_CONFIG, or ``ribline.toml`` in the working directory, or in the home
+    folder. Relative paths in it are relative to its folder.
+
+    Args:
+        home: The ``--home`` option; wins over everything.
+        is_environment_used: False reads the file alone (the demo must not depend on variables).
+
+    Raises:
+        ConfigurationError: The file is missing or malformed, a key is unknown, a value is not
+            allowed, or a secret stands in the file.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    variables = _variables() if is_environment_used else {}
+    path = configuration_file(home)
+    if path is not None:
+        for name, value in _file_values(path).items():
+            values[name], origins[name] = value, str(path)
+    for name, value in variables.items():
+        values[name], origins[name] = value, PREFIX + name.upper()
+    if home is not None:
+        values["home"], origins["home"] = home, "--home"
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise _one_line(error, origins) from None
+    settings._origins.update(origins)
+    return settings
+
+
+def configuration_file(home: Path | None = None) -> Path | None:
+    """The ``ribline.toml`` in force, or None.
+
+    Raises:
+        ConfigurationError: RIBLINE_CONFIG names a file that does not exist.
+    """
+    named = os.environ.get("RIBLINE_CONFIG")
+    if home is None and named:
+        if not Path(named).is_file():
+            raise ConfigurationError(
+                f"RIBLINE_CONFIG: there is no file {named}. Name a ribline.toml, or unset it."
+            )
+        return Path(named).resolve()
+    chosen = home or (Path(os.environ["RIBLINE_HOME"]) if os.environ.get("RIBLINE_HOME") else None)
+    folders = [home] if home else [Path.cwd(), *([chosen] if chosen else [])]
+    found = [folder / CONFIGURATION_NAME for folder in folders]
+    return next((path.resolve() for path in found if path.is_file()), None)
+
+
+def _variables() -> dict[str, str]:
+    found = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    unknown = sorted(set(found) - set(known) - OTHER_VARIABLES)
+    if unknown:
+        raise ConfigurationError(
+            f"Environment: unknown variable {', '.join(unknown)}. "
+            f"Known are {', '.join(sorted(known))}."
+        )
+    return {known[name]: value for name, value in found.items() if name in known and value}
+
+
+def _file_values(path: Path) -> dict[str, object]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as TOML: {error}.") from None
+    unknown = sorted(set(values) - set(Settings.model_fields))
+    if unknown:
+        raise ConfigurationError(
+            f"{path}: unknown key {', '.join(unknown)}. "
+            f"Known are {', '.join(sorted(Settings.model_fields))}."
+        )
+    if "pseudonym_key" in values:
+        raise ConfigurationError(
+            f"{path}: pseudonym_key is a secret. Set RIBLINE_PSEUDONYM_KEY, or name its file "
+            "with pseudonym_key_file."
+        )
+    if "database_url" in values:
+        values["database_url"] = check_database_url(str(values["database_url"]), path)
+    return {name: _anchored(name, value, path.parent) for name, value in values.items()}
+
+
+def _anchored(name: str, value: object, folder: Path) -> object:
+    annotation = Settings.model_fields[name].annotation
+    is_path = annotation is Path or Path in get_args(annotation)
+    is_mapping_file = name == "site_mapping" and str(value).endswith(".toml")
+    if isinstance(value, str) and (is_path or is_mapping_file):
+        anchored = folder / Path(value).expanduser()
+        return str(anchored) if is_mapping_file else anchored
+    return value
+
+
+def _one_line(error: ValidationError, origins: dict[str, str]) -> ConfigurationError:
+    problem = error.errors(include_url=False, include_context=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    got = "" if name in SECRET_NAMES else f" got {problem['input']!r};"
+    return ConfigurationError(
+        f"{name} (from {origins.get(name, 'default')}):{got} {problem['msg'].lower()}. "
+        "`ribline.example.toml` shows every setting."
+    )
