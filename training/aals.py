@@ -1,0 +1,58 @@
+"""Adaptive asymmetric label sharpening (Wang et al., IPMI 2021, section 2.2), in logit space.
+
+Shapes: B images, K findings, h x w cells of the map.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_OUTSIDE = -1e30
+
+
+@dataclass(frozen=True)
+class Sharpened:
+    """Pseudo-label of one batch.
+
+    Attributes:
+        logits: Sharpened logits z*, (B, K, h, w) float32.
+        maximum: y'max of the teacher's map, (B, K) float32.
+        boost: Largest rise of a probability in the map by sharpening, (B, K) float32.
+    """
+
+    logits: Tensor
+    maximum: Tensor
+    boost: Tensor
+
+
+def sharpen(teacher_logits: Tensor, valid_cells: Tensor, *, a0: float, t: float) -> Sharpened:
+    """Sharpen a teacher's map: max(S(y'), y') with S of eq. 6 and a of eq. 7.
+
+    With z = logit(y') eq. 6 reads logit S(y') = a z + (1 - a) logit(t), so the result is
+    z* = z + (a - 1) max(z - logit(t), 0): exactly the identity at a = 1 and wherever y' <= t,
+    never below z, and free of the infinities of logit(1) that bfloat16 meets from z = 6.25 on.
+    y'max and a are taken per image and finding, over the valid (unpadded) area.
+
+    Args:
+        teacher_logits: Teacher's logits, (B, K, h, w), any floating type.
+        valid_cells: True where a cell shows film and not padding, (B, 1, h, w) or (B, K, h, w).
+        a0: Largest sharpening strength, at least 1 (eq. 7).
+        t: Centre of the sharpening, in (0, 1) (eq. 6).
+
+    Returns:
+        The pseudo-label; nothing in it carries a gradient.
+    """
+    z = teacher_logits.detach().float()
+    valid = z.masked_fill(~valid_cells, _OUTSIDE)
+    peak = valid.amax(dim=(-2, -1))
+    maximum = torch.sigmoid(peak)
+    strength = a0 - (a0 - 1.0) * maximum
+    centre = math.log(t / (1.0 - t))
+    gain = (strength - 1.0)[:, :, None, None]
+    logits = z + gain * (z - centre).clamp_min(0.0)
+    boost = (torch.sigmoid(logits) - torch.sigmoid(z)).masked_fill(~valid_cells, 0.0)
+    return Sharpened(logits=logits, maximum=maximum, boost=boost.amax(dim=(-2, -1)))

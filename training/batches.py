@@ -1,0 +1,126 @@
+"""Batches: films and masks read ahead by one thread, warped and normalised on the device.
+
+Shapes: B films, K findings, H x W pixels, h x w cells of the map (stride 4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from training.augmentation import AugmentationDraws, augment, draw_augmentation
+from training.film_dataset import FilmSet
+from training.network import STRIDE, normalise
+from training.recipe import Recipe
+from training.sampler import epoch_batches
+
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch on the device.
+
+    Attributes:
+        films: Normalised films, (B, 1, H, W), channels last.
+        targets: Share of each cell's pixels that lie in a box, (B, K, h, w).
+        valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
+        roles: A Role per film and finding, (B, K) int8.
+        n_global: Films of the whole step, of which these are a part.
+    """
+
+    films: Tensor
+    targets: Tensor
+    valid_cells: Tensor
+    roles: Tensor
+    n_global: int
+
+
+@dataclass(frozen=True)
+class _Read:
+    films: Tensor
+    masks: Tensor
+    roles: Tensor
+    draws: AugmentationDraws
+    n_global: int
+
+
+class BatchLoader:
+    """The micro-batches of an epoch, from any step on.
+
+    Args:
+        films: Training films.
+        recipe: Batch size, mix and augmentation.
+        seed: Seed of order and augmentation.
+        device: Where batches go.
+
+    Attributes:
+        waited_s: Seconds the trainer has waited for data.
+    """
+
+    def __init__(self, films: FilmSet, recipe: Recipe, *, seed: int, device: torch.device) -> None:
+        self._films = films
+        self._recipe = recipe
+        self._seed = seed
+        self._device = device
+        self._is_positive = films.subsets != "N"
+        self.waited_s = 0.0
+
+    def steps(self, epoch: int, *, first_step: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of each step of an epoch, from ``first_step`` on."""
+        order = epoch_batches(
+            self._recipe, is_positive=self._is_positive, seed=self._seed, epoch=epoch
+        )
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead: list[Future[list[_Read]]] = []
+            for step in range(first_step, len(order) + _AHEAD):
+                if step < len(order):
+                    ahead.append(reader.submit(self._read_step, epoch, step, order[step]))
+                if len(ahead) > _AHEAD or step >= len(order):
+                    if not ahead:
+                        return
+                    yield self._finish(ahead.pop(0))
+
+    def _finish(self, future: Future[list[_Read]]) -> list[Batch]:
+        started = time.perf_counter()
+        parts = future.result()
+        self.waited_s += time.perf_counter() - started
+        return [self._to_device(part) for part in parts]
+
+    def _read_step(self, epoch: int, step: int, rows: NDArray[np.intp]) -> list[_Read]:
+        draws = draw_augmentation(
+            self._recipe, seed=self._seed, epoch=epoch, step=step, n_films=len(rows)
+        )
+        size = self._recipe.micro_batch_size or len(rows)
+        return [
+            self._read(rows[start : start + size], draws.part(start, start + size), len(rows))
+            for start in range(0, len(rows), size)
+        ]
+
+    def _read(self, rows: NDArray[np.intp], draws: AugmentationDraws, n_global: int) -> _Read:
+        films = torch.from_numpy(self._films.films(rows))
+        masks = torch.from_numpy(self._films.masks(rows))
+        if self._device.type == "cuda":
+            films, masks = films.pin_memory(), masks.pin_memory()
+        return _Read(films, masks, torch.from_numpy(self._films.roles[rows]), draws, n_global)
+
+    def _to_device(self, part: _Read) -> Batch:
+        films = part.films.to(self._device, non_blocking=True)
+        masks = part.masks.to(self._device, non_blocking=True)
+        grey, warped = augment(films, masks, part.draws)
+        cells = functional.avg_pool2d(warped, STRIDE)
+        return Batch(
+            films=normalise(grey).contiguous(memory_format=torch.channels_last),
+            targets=cells[:, :-1],
+            valid_cells=cells[:, -1:] >= 0.5,
+            roles=part.roles.to(self._device),
+            n_global=part.n_global,
+        )

@@ -1,0 +1,50 @@
+"""The teacher: an exponential moving average of the student (eq. 2)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher:
+    """EMA of a network's parameters and floating buffers; integer buffers are copied.
+
+    Args:
+        student: Network to follow; the teacher starts as its copy.
+        alpha: Smoothing coefficient per update, in [0, 1).
+    """
+
+    def __init__(self, student: nn.Module, alpha: float) -> None:
+        self.alpha = alpha
+        self.network = copy.deepcopy(student).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """theta' = alpha theta' + (1 - alpha) theta, for BatchNorm's running statistics too."""
+        ours, theirs = self.network.state_dict(), student.state_dict()
+        averaged = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_(
+            [ours[name] for name in averaged],
+            [theirs[name] for name in averaged],
+            1.0 - self.alpha,
+        )
+        for name in ours.keys() - set(averaged):
+            ours[name].copy_(theirs[name])
+
+    @torch.no_grad()
+    def predict(self, films: Tensor) -> Tensor:
+        """Logits in evaluation mode, without gradients."""
+        logits: Tensor = self.network(films)
+        return logits
+
+
+def alpha_per_update(*, alpha_per_48: float, batch_size: int) -> float:
+    """The coefficient of one update of ``batch_size`` images: alpha^(B / 48)."""
+    return float(alpha_per_48 ** (batch_size / 48.0))
+
+
+def alpha_of_horizon(*, n_updates: float) -> float:
+    """The coefficient whose memory 1 / (1 - alpha) is ``n_updates`` updates long."""
+    return 1.0 - 1.0 / max(n_updates, 1.0)

@@ -1,0 +1,21 @@
+"""Training methods by name, one file each over one trainer."""
+
+from __future__ import annotations
+
+from training.methods.aals import Aals
+from training.methods.method import Method
+from training.methods.supervised import Supervised
+from warehouse_schema.errors import ArgumentError
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Supervised, Aals)}
+
+
+def method_named(name: str) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+        ArgumentError: No such method.
+    """
+    if name not in METHODS:
+        raise ArgumentError(f"method: got '{name}', allowed are {', '.join(METHODS)}.")
+    return METHODS[name]

@@ -1,0 +1,74 @@
+"""What a method is: losses of a batch, and what happens after an optimiser step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from training.batches import Batch
+from training.ema import Teacher
+from training.film_dataset import Role
+from training.losses import batch_loss, pixel_bce
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Losses of one micro-batch.
+
+    Attributes:
+        total: What is differentiated (eq. 5), a scalar.
+        sums: Detached sums for the epoch's figures by name: scalars, or (K,) per finding.
+    """
+
+    total: Tensor
+    sums: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A training method over the one trainer.
+
+    Args:
+        recipe: Settings.
+        student: The network that is trained.
+        n_steps_per_epoch: Optimiser steps of an epoch.
+
+    Attributes:
+        name: Name on the command line and in training_runs.
+        uses_p: True where the method trains on R, P and N; else on R and N.
+        needs_initial_run: True for a second step, which starts from a first step's best epoch.
+        teacher: The EMA teacher, None for methods without one.
+    """
+
+    name: ClassVar[str]
+    uses_p: ClassVar[bool] = False
+    needs_initial_run: ClassVar[bool] = False
+
+    def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
+        self.recipe = recipe
+        self.n_steps_per_epoch = n_steps_per_epoch
+        self.teacher: Teacher | None = None
+
+    @abstractmethod
+    def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
+        """Losses of a micro-batch."""
+
+    def after_step(self, student: nn.Module) -> None:
+        """Called after each optimiser step."""
+        if self.teacher is not None:
+            self.teacher.update(student)
+
+    def epoch_figures(self, sums: dict[str, list[float]]) -> dict[str, list[float | None]]:
+        """Figures per finding of an epoch, from the summed ``StepLosses.sums`` of length K."""
+        return {}
+
+    def supervised_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """L_sup (eq. 1) over boxed findings, N, and findings the record denies."""
+        applies = batch.roles == Role.BOXES
+        if self.recipe.record_negative == "zero":
+            applies = applies | (batch.roles == Role.RECORD_NEGATIVE)
+        per_finding = pixel_bce(logits, batch.targets, positive_weight=self.recipe.positive_weight)
+        return batch_loss(per_finding, applies, batch.n_global)

@@ -1,0 +1,160 @@
+"""Stage `predict`: score maps and image scores of a finished run.
+
+Maps are uint16 = round(65535 p) at the network's input size, 0 in the padding, in files
+``runs/RUN/maps/NETWORK-FINDING-SPLIT-NUMBER.npy`` of at most 128 films each. Evaluation needs
+nothing else: neither the model nor the films.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import nn
+
+from evaluation.score_maps import SCORE_MAX
+from training.checkpoint import load_checkpoint
+from training.film_dataset import FilmSet, load_films
+from training.network import build_network
+from training.recipe import Recipe
+from training.scoring import score_maps
+from training.train import best_checkpoint_path, run_row, torch_device, torch_settings
+from training.trainer import load_network
+from warehouse_schema.errors import ArgumentError
+from warehouse_schema.pixel_shards import write_array
+from warehouse_schema.progress import SILENT, Progress
+from warehouse_schema.store import Store
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
+from warehouse_schema.tables.labels import COHORT
+from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
+
+FILMS_IN_FILE = 128
+SPLITS = ("train", "validation", "test")
+NETWORKS = ("student", "teacher")
+
+
+def predict_run(
+    *,
+    store: Store,
+    run_id: str,
+    splits: tuple[str, ...] = ("validation", "test"),
+    networks: tuple[str, ...] = ("student",),
+    progress: Progress = SILENT,
+) -> int:
+    """Score the films of a run's fold with its best epoch.
+
+    Args:
+        store: Warehouse.
+        run_id: A finished run.
+        splits: Splits of its fold to score.
+        networks: `student` (primary), `teacher`, or both.
+        progress: Listener.
+
+    Returns:
+        Number of films scored, each by every network.
+
+    Raises:
+        ArgumentError: Unknown run, split or network.
+        CohortError: The fold's splits are empty or lack films.
+        CheckpointError: The checkpoint is missing, altered or of another network.
+    """
+    _check_choice("splits", splits, SPLITS)
+    _check_choice("networks", networks, NETWORKS)
+    row = run_row(store, run_id)
+    recipe = Recipe.from_json(str(row["configuration_json"]))
+    folder = store.home.runs / run_id / "maps"
+    with torch_settings(recipe.n_cpu_threads):
+        models = {name: _network(store, run_id, recipe, name) for name in networks}
+        films = {split: _films(store, recipe, row, split) for split in splits}
+        folder.mkdir(parents=True, exist_ok=True)
+        progress.start(f"predict {row['method']}", sum(map(len, films.values())) * len(models))
+        rows = [
+            prediction
+            for name, model in models.items()
+            for split in splits
+            for prediction in _predict_split(
+                model, films[split], _Target(folder, name, split, recipe.findings), progress
+            )
+        ]
+        progress.finish()
+    for prediction in rows:
+        path = Path(str(prediction["map_path"])).relative_to(store.home.root)
+        prediction |= {"run_id": run_id, "fold": row["fold"], "map_path": str(path)}
+    configuration = {"run_id": run_id, "splits": list(splits), "networks": list(networks)}
+    with store.commit(stage="predict", configuration=configuration, run_id=run_id) as commit:
+        commit.uses(TRAINING_RUNS, COHORT, IMAGE_PIXELS)
+        commit.upsert(PREDICTIONS, pa.Table.from_pylist(rows, schema=PREDICTIONS.schema))
+    return sum(map(len, films.values()))
+
+
+@dataclass(frozen=True)
+class _Target:
+    folder: Path
+    network: str
+    split: str
+    findings: tuple[str, ...]
+
+
+def _check_choice(name: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    if not given or not set(given) <= set(allowed):
+        raise ArgumentError(
+            f"{name}: got {', '.join(given) or 'nothing'}, allowed are {', '.join(allowed)}."
+        )
+
+
+def _network(store: Store, run_id: str, recipe: Recipe, name: str) -> nn.Module:
+    tensors = load_checkpoint(best_checkpoint_path(store, run_id)).part(name)
+    if not tensors:
+        raise ArgumentError(f"networks: run {run_id} has no {name}; its method trains without one.")
+    network, _ = build_network(recipe.with_random_weights(), seed=0)
+    load_network(network, tensors)
+    return network.to(torch_device())
+
+
+def _films(store: Store, recipe: Recipe, row: dict[str, object], split: str) -> FilmSet:
+    return load_films(
+        store=store,
+        fold=int(str(row["fold"])),
+        splits=[split],
+        findings=recipe.findings,
+        image_size_px=recipe.image_size_px,
+    )
+
+
+def _predict_split(
+    model: nn.Module, films: FilmSet, target: _Target, progress: Progress
+) -> Iterator[dict[str, object]]:
+    """Write the maps of a split and yield its prediction rows."""
+    for number, (first, maps) in enumerate(_map_files(model, films, progress)):
+        for column, finding in enumerate(target.findings):
+            name = f"{target.network}-{finding}-{target.split}-{number:04d}.npy"
+            write_array(target.folder / name, np.ascontiguousarray(maps[:, column]))
+            for place, map_ in enumerate(maps[:, column]):
+                yield {
+                    "network": target.network,
+                    "image_id": films.image_ids[first + place],
+                    "finding": finding,
+                    "split": target.split,
+                    "score": float(map_.max()) / SCORE_MAX,
+                    "map_path": str(target.folder / name),
+                    "map_row": place,
+                }
+
+
+def _map_files(
+    model: nn.Module, films: FilmSet, progress: Progress
+) -> Iterator[tuple[int, NDArray[np.uint16]]]:
+    """First row and maps (b, K, H, W) of each file's films."""
+    held: list[NDArray[np.uint16]] = []
+    first = 0
+    for rows, maps in score_maps(model, films, device=torch_device()):
+        held.append(maps)
+        progress.advance(len(rows))
+        is_last = rows[-1] == len(films) - 1
+        if sum(map(len, held)) >= FILMS_IN_FILE or is_last:
+            yield first, np.concatenate(held)
+            first, held = int(rows[-1]) + 1, []

@@ -1,0 +1,236 @@
+"""A recipe: every choice that a training run's numbers depend on, in one frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from warehouse_schema.errors import ConfigurationError
+
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
+BatchMix = Literal["natural", "stratified"]
+RecordNegative = Literal["zero", "ignore", "distill"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of a training run; where the paper names a value, `paper` has it.
+
+    Attributes:
+        name: Name of the recipe, kept in training_runs.
+        findings: One output channel each, in this order.
+        backbone: `light`, or a convolutional classification model of torchvision.
+        weights: `random`, `imagenet` (from torchvision's cache), or a weights file of the backbone.
+        pyramid_width: Channels of the feature pyramid.
+        image_size_px: Side of the network's input, a multiple of 32. Cached films of another size
+            are resized.
+        batch_size: Films in one optimiser step.
+        micro_batch_size: Films in one forward and backward pass; gradients add up to those of
+            the batch, BatchNorm's statistics aside. None: the whole batch.
+        n_epochs: Passes over R and N in step 1, over R, P and N in step 2.
+        optimizer: `adam` adds the weight decay to the gradient, `adamw` applies it to the weights.
+        learning_rate: Step size at the start.
+        weight_decay: As the optimiser takes it.
+        schedule: `constant`, or `cosine` down to zero at the last step after a linear rise.
+        warmup_steps: Steps of that rise, in the cosine schedule only.
+        positive_weight: Weight of box pixels in the cross-entropy; 1 is eq. 1.
+        alpha: EMA coefficient per 48 images (eq. 2), used when ema_epochs is None.
+        ema_epochs: EMA horizon 1 / (1 - alpha) in epochs; for runs too short for alpha.
+        a0: Largest sharpening strength (eq. 7).
+        t: Centre of the sharpening (eq. 6).
+        record_negative: Target of a finding that the record denies on a film positive for another:
+            `zero`, `ignore` (no loss) or `distill` (the teacher's map, not sharpened).
+        p_fraction: Share of P that takes part (Figure 3), drawn by seed.
+        batch_mix: `natural` or `stratified` (every batch holds positive_share of positives).
+        positive_share: Share of R (step 1) or R and P (step 2) in a stratified batch.
+        max_rotation_deg: Rotation is uniform between plus and minus this.
+        is_flipping: Flip left to right with probability one half.
+        max_intensity: Offset added to grey levels in [0, 1], uniform between plus and minus this.
+        max_contrast: Contrast is multiplied by 1 plus or minus up to this, about mid-grey.
+        max_shift: Shift in x and y, as a share of the side; 0 is the paper's augmentation.
+        max_zoom: Magnification by 1 plus or minus up to this; 0 is the paper's augmentation.
+        is_mixed_precision: bfloat16 autocast with float32 losses; on CUDA devices only.
+        n_cpu_threads: Threads of torch on a CPU, fixed because float sums depend on it.
+    """
+
+    name: str
+    findings: tuple[str, ...] = ("rib_fracture", "clavicle_fracture")
+    backbone: str = "resnet50"
+    weights: str = "imagenet"
+    pyramid_width: int = 256
+    image_size_px: int = 1024
+    batch_size: int = 48
+    micro_batch_size: int | None = None
+    n_epochs: int = 25
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 4e-5
+    weight_decay: float = 1e-4
+    schedule: Schedule = "constant"
+    warmup_steps: int = 0
+    positive_weight: float = 1.0
+    alpha: float = 0.999
+    ema_epochs: float | None = None
+    a0: float = 4.0
+    t: float = 0.4
+    record_negative: RecordNegative = "zero"
+    p_fraction: float = 1.0
+    batch_mix: BatchMix = "natural"
+    positive_share: float = 0.25
+    max_rotation_deg: float = 10.0
+    is_flipping: bool = True
+    max_intensity: float = 0.1
+    max_contrast: float = 0.2
+    max_shift: float = 0.0
+    max_zoom: float = 0.0
+    is_mixed_precision: bool = True
+    n_cpu_threads: int = 2
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigurationError: A value is outside its range.
+        """
+        for field, (is_allowed, allowed) in _RULES.items():
+            value = getattr(self, field)
+            if not is_allowed(value):
+                raise ConfigurationError(
+                    f"recipe {self.name}, {field}: got {value!r}, allowed is {allowed}."
+                )
+
+    def to_json(self) -> str:
+        """All fields as canonical JSON; of a weights file the name alone, never its folder."""
+        fields = dataclasses.asdict(self)
+        fields["weights"] = Path(self.weights).name
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    def with_random_weights(self) -> Recipe:
+        """The same recipe, for a network whose weights come from a checkpoint."""
+        return dataclasses.replace(self, weights="random")
+
+    @staticmethod
+    def from_json(text: str) -> Recipe:
+        """The recipe that ``to_json`` wrote."""
+        fields = json.loads(text)
+        return Recipe(**{**fields, "findings": tuple(fields["findings"])})
+
+
+Rule = tuple[Callable[..., bool], str]
+
+
+def _number(low: float, high: float, *, is_low_open: bool = False) -> Rule:
+    def is_allowed(value: object) -> bool:
+        return (
+            isinstance(value, int | float)
+            and math.isfinite(value)
+            and (low < value if is_low_open else low <= value)
+            and value <= high
+        )
+
+    return is_allowed, f"a number from {low:g}{' (excluded)' if is_low_open else ''} to {high:g}"
+
+
+def _whole(low: int) -> Rule:
+    return lambda value: isinstance(value, int) and value >= low, f"a whole number, at least {low}"
+
+
+def _choice(kind: object) -> Rule:
+    allowed = get_args(kind)
+    return lambda value: value in allowed, " or ".join(allowed)
+
+
+def _optional(rule: Rule) -> Rule:
+    return lambda value: value is None or rule[0](value), f"none, or {rule[1]}"
+
+
+def _are_findings(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and bool(value)
+        and all(isinstance(finding, str) and finding for finding in value)
+        and len(set(value)) == len(value)
+    )
+
+
+_RULES: dict[str, Rule] = {
+    "findings": (_are_findings, "a tuple of distinct findings"),
+    "pyramid_width": _whole(1),
+    "image_size_px": (
+        lambda value: isinstance(value, int) and value >= 64 and value % 32 == 0,
+        "a multiple of 32, at least 64",
+    ),
+    "batch_size": _whole(1),
+    "micro_batch_size": _optional(_whole(1)),
+    "n_epochs": _whole(1),
+    "optimizer": _choice(Optimizer),
+    "learning_rate": _number(0, 1, is_low_open=True),
+    "weight_decay": _number(0, 1),
+    "schedule": _choice(Schedule),
+    "warmup_steps": _whole(0),
+    "positive_weight": _number(0, 1000, is_low_open=True),
+    "alpha": _number(0, 0.9999999),
+    "ema_epochs": _optional(_number(0, 1000, is_low_open=True)),
+    "a0": _number(1, 1000),
+    "t": _number(0.001, 0.999),
+    "record_negative": _choice(RecordNegative),
+    "p_fraction": _number(0, 1, is_low_open=True),
+    "batch_mix": _choice(BatchMix),
+    "positive_share": _number(0, 0.9, is_low_open=True),
+    "max_rotation_deg": _number(0, 180),
+    "max_intensity": _number(0, 1),
+    "max_contrast": _number(0, 0.95),
+    "max_shift": _number(0, 0.5),
+    "max_zoom": _number(0, 0.5),
+    "n_cpu_threads": _whole(1),
+}
+
+_LIGHT: dict[str, object] = {
+    "backbone": "light",
+    "weights": "random",
+    "pyramid_width": 32,
+    "image_size_px": 256,
+    "batch_size": 16,
+    "ema_epochs": 1.0,
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "schedule": "cosine",
+    "warmup_steps": 30,
+}
+
+RECIPES: dict[str, dict[str, object]] = {
+    "paper": {},
+    "demo": {**_LIGHT, "n_epochs": 20},
+    "nih": {**_LIGHT, "n_epochs": 20, "findings": ("Pneumonia",)},
+}
+
+
+def recipe(name: str, **overrides: object) -> Recipe:
+    """A recipe by name, with some fields changed.
+
+    Args:
+        name: `paper` (the paper's own values), `demo` (two cores, minutes) or `nih` (the 400 real
+            films of NIH ChestX-ray14).
+        overrides: Fields to change.
+
+    Raises:
+        ConfigurationError: Unknown recipe or field, or a value outside its range.
+    """
+    if name not in RECIPES:
+        raise ConfigurationError(f"recipe: got '{name}', allowed are {', '.join(RECIPES)}.")
+    known = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ConfigurationError(
+            f"recipe {name}: unknown field {', '.join(unknown)}; "
+            f"allowed are {', '.join(sorted(known))}."
+        )
+    fields = {"name": name, **RECIPES[name], **overrides}
+    if isinstance(fields.get("findings"), list):
+        fields["findings"] = tuple(fields["findings"])  # type: ignore[arg-type]
+    return Recipe(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,63 @@
+"""Which films a step sees: a function of seed, epoch and step alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.recipe import Recipe
+
+_STREAM = 2
+
+
+def n_steps_per_epoch(n_films: int, batch_size: int) -> int:
+    """Steps of one pass over ``n_films``."""
+    return max(1, -(-n_films // batch_size))
+
+
+def epoch_batches(
+    recipe: Recipe, *, is_positive: NDArray[np.bool_], seed: int, epoch: int
+) -> list[NDArray[np.intp]]:
+    """Rows of each step's films in one epoch.
+
+    ``natural``: a permutation cut into equal parts (sizes differ by one at most, so that no step
+    ends up with a handful of films); every film comes once. ``stratified``: as many steps, each
+    with ``positive_share`` positives; each class walks through permutations of its own, and goes
+    on in the next epoch where the last one stopped.
+
+    Args:
+        recipe: Batch size and mix.
+        is_positive: True for R and P, (n,).
+        seed: Seed of the run.
+        epoch: From 1.
+    """
+    n_steps = n_steps_per_epoch(len(is_positive), recipe.batch_size)
+    if recipe.batch_mix == "natural":
+        order = _permutation(len(is_positive), seed, epoch, kind=0)
+        return np.array_split(order, n_steps)
+    n_positive = max(1, round(recipe.positive_share * recipe.batch_size))
+    n_negative = max(1, recipe.batch_size - n_positive)
+    first = (epoch - 1) * n_steps
+    positives = _walk(np.flatnonzero(is_positive), first, n_steps, n_positive, seed, kind=1)
+    negatives = _walk(np.flatnonzero(~is_positive), first, n_steps, n_negative, seed, kind=2)
+    return [np.concatenate(rows) for rows in zip(positives, negatives, strict=True)]
+
+
+def _walk(
+    rows: NDArray[np.intp], first_step: int, n_steps: int, n_each: int, seed: int, *, kind: int
+) -> NDArray[np.intp]:
+    """(n_steps, n_each) rows from an endless chain of permutations."""
+    start, stop = first_step * n_each, (first_step + n_steps) * n_each
+    rounds = range(start // len(rows), -(-stop // len(rows)))
+    chain = np.concatenate(
+        [rows[_permutation(len(rows), seed, number, kind=kind)] for number in rounds]
+    )
+    begin = start - rounds.start * len(rows)
+    return chain[begin : begin + stop - start].reshape(n_steps, n_each)
+
+
+def _permutation(n: int, seed: int, number: int, *, kind: int) -> NDArray[np.intp]:
+    rng = np.random.Generator(
+        np.random.Philox(np.random.SeedSequence([seed, _STREAM, kind, number]))
+    )
+    return rng.permutation(n)

@@ -1,0 +1,256 @@
+"""Stage `train`: one run of one method on one fold."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from torch import nn
+
+from training.checkpoint import checkpoint_paths, load_checkpoint
+from training.methods import method_named
+from training.methods.method import Method
+from training.network import build_network
+from training.recipe import Recipe
+from training.run_inputs import RunInputs, load_run_inputs
+from training.sampler import n_steps_per_epoch
+from training.trainer import BEST, Standing, Trainer, load_network
+from warehouse_schema.code_version import code_version
+from warehouse_schema.errors import ArgumentError, CheckpointError
+from warehouse_schema.progress import SILENT, Progress
+from warehouse_schema.store import Store
+from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS
+from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
+from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
+
+
+def train_run(
+    *,
+    store: Store,
+    recipe: Recipe,
+    method: str,
+    fold: int,
+    seed: int,
+    initial_run_id: str | None = None,
+    progress: Progress = SILENT,
+) -> str:
+    """Train a run, or finish one that was interrupted; one that is complete is left as it is.
+
+    The run's id is METHOD-FOLD-SEED-HASH, with a hash of the recipe, the initial run and the
+    films, labels and boxes trained on: the same inputs name the same run.
+
+    Args:
+        store: Warehouse.
+        recipe: Settings.
+        method: `supervised` or `aals`.
+        fold: Cross-validation fold.
+        seed: Seed of weights, order and augmentation, at least 0.
+        initial_run_id: Run whose best epoch this one starts from; `aals` needs one.
+        progress: Listener.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        ArgumentError: Unknown method, fold or initial run, or a seed below 0.
+        CohortError: The fold has not what the method needs.
+        TrainingError: The loss diverged, or the disk is full.
+        CheckpointError: A checkpoint is damaged or does not fit.
+    """
+    _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
+    inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
+    run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint)
+    run_id = f"{method}-{fold}-{seed}-{run_hash}"
+    if store.read(TRAINING_RUNS, columns=["run_id"], where={"run_id": run_id}).num_rows:
+        best_checkpoint_path(store, run_id)
+        return run_id
+    run = _Run(run_id, recipe, method, fold, seed, initial_run_id)
+    with torch_settings(recipe.n_cpu_threads):
+        started = datetime.now(UTC), time.perf_counter()
+        trainer, weights_source = _trainer(store, run, inputs, progress)
+        standing = trainer.fit()
+    row = _run_row(store, run, inputs, trainer, standing) | {
+        "weights_source": weights_source,
+        "started_datetime": started[0],
+        "wall_s": time.perf_counter() - started[1],
+    }
+    _publish(store, run, row, standing)
+    return run_id
+
+
+@dataclass(frozen=True)
+class _Run:
+    run_id: str
+    recipe: Recipe
+    method: str
+    fold: int
+    seed: int
+    initial_run_id: str | None
+
+
+def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str | None) -> None:
+    if fold < 0:
+        raise ArgumentError(f"fold: got {fold}, allowed are 0 and above.")
+    if seed < 0:
+        raise ArgumentError(f"seed: got {seed}, allowed are 0 and above.")
+    if method_named(method).needs_initial_run and initial_run_id is None:
+        raise ArgumentError(
+            f"method {method} starts from a supervised run's best epoch. Run `ribline train "
+            "--method supervised` first and name its run with --initial-run-id."
+        )
+
+
+def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
+    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
+    return hashlib.sha256(parts.encode()).hexdigest()[:8]
+
+
+def _trainer(store: Store, run: _Run, inputs: RunInputs, progress: Progress) -> tuple[Trainer, str]:
+    recipe, device = run.recipe, torch_device()
+    student, weights_source = build_network(recipe, seed=run.seed)
+    if run.initial_run_id is not None:
+        load_initial_weights(store, run.initial_run_id, student, recipe)
+    student.to(device)
+    folder = store.home.runs / run.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    method = method_named(run.method)(
+        recipe,
+        student,
+        n_steps_per_epoch=n_steps_per_epoch(len(inputs.train), recipe.batch_size),
+    )
+    trainer = Trainer(
+        student=student,
+        method=method,
+        train_films=inputs.train,
+        validation_films=inputs.validation,
+        recipe=recipe,
+        seed=run.seed,
+        folder=folder,
+        device=device,
+        progress=progress,
+    )
+    return trainer, weights_source
+
+
+def load_initial_weights(store: Store, run_id: str, network: nn.Module, recipe: Recipe) -> None:
+    """Put the best epoch's student of another run into a network.
+
+    Raises:
+        ArgumentError: No such run, or one with other findings.
+        CheckpointError: Its checkpoint is damaged, or of another backbone.
+    """
+    path = best_checkpoint_path(store, run_id)
+    row = run_row(store, run_id)
+    if row["findings"] != ",".join(recipe.findings):
+        raise ArgumentError(
+            f"initial_run_id: run {run_id} was trained on {row['findings']}, this one is on "
+            f"{','.join(recipe.findings)}. Name a run with the same findings."
+        )
+    load_network(network, load_checkpoint(path).part("student"))
+
+
+def run_row(store: Store, run_id: str) -> dict[str, object]:
+    """The row of a finished run in training_runs.
+
+    Raises:
+        ArgumentError: No such run.
+    """
+    rows = store.read(TRAINING_RUNS, where={"run_id": run_id}).to_pylist()
+    if not rows:
+        raise ArgumentError(
+            f"run: there is no finished run '{run_id}'. The table training_runs lists them."
+        )
+    return dict(rows[0])
+
+
+def best_checkpoint_path(store: Store, run_id: str) -> Path:
+    """Path of a finished run's best checkpoint.
+
+    Raises:
+        ArgumentError: No such run.
+        CheckpointError: The file is gone.
+    """
+    path = store.home.root / str(run_row(store, run_id)["checkpoint_path"])
+    if not path.is_file():
+        raise CheckpointError(
+            f"run {run_id}: its checkpoint {path.name} is missing under runs/. Restore it from a "
+            "backup, or train with another seed."
+        )
+    return path
+
+
+def torch_device() -> torch.device:
+    """The device that runs train and predict on: CUDA where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def torch_settings(n_cpu_threads: int) -> Iterator[None]:
+    """Deterministic kernels and a fixed number of threads; what was set before comes back."""
+    n_threads, is_strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(n_cpu_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        torch.use_deterministic_algorithms(is_strict)
+
+
+def _run_row(
+    store: Store, run: _Run, inputs: RunInputs, trainer: Trainer, standing: Standing
+) -> dict[str, object]:
+    recipe, text = run.recipe, run.recipe.to_json()
+    best = next(
+        path
+        for path in checkpoint_paths(trainer.folder, BEST)
+        if path.stem == f"{BEST}-{standing.best_epoch:08d}"
+    )
+    method: Method = trainer.method
+    has_aals = run.method == "aals"
+    return {
+        "run_id": run.run_id,
+        "method": run.method,
+        "recipe": recipe.name,
+        "fold": run.fold,
+        "seed": run.seed,
+        "initial_run_id": run.initial_run_id,
+        "backbone": recipe.backbone,
+        "image_size_px": recipe.image_size_px,
+        "findings": ",".join(recipe.findings),
+        "alpha": None if method.teacher is None else method.teacher.alpha,
+        "a0": recipe.a0 if has_aals else None,
+        "t": recipe.t if has_aals else None,
+        "configuration_json": text,
+        "configuration_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "n_train_r": inputs.train.count("R"),
+        "n_train_p": inputs.train.count("P"),
+        "n_train_n": inputs.train.count("N"),
+        "n_steps": recipe.n_epochs * trainer.n_steps,
+        "best_epoch": standing.best_epoch,
+        "status": "completed",
+        "checkpoint_path": str(best.relative_to(store.home.root)),
+        "code_version": code_version(),
+        "device": trainer.device.type,
+        "images_per_s": trainer.images_per_s,
+    }
+
+
+def _publish(store: Store, run: _Run, row: dict[str, object], standing: Standing) -> None:
+    names = ("epoch", "finding", "metric", "value")
+    epochs = [
+        {"run_id": run.run_id, **dict(zip(names, figures, strict=True))}
+        for figures in standing.rows
+    ]
+    configuration = {"recipe": run.recipe.to_json(), "method": run.method, "seed": run.seed}
+    with store.commit(stage="train", configuration=configuration, run_id=run.run_id) as commit:
+        commit.uses(COHORT, IMAGE_LABELS, ANNOTATIONS, IMAGE_PIXELS)
+        commit.upsert(TRAINING_RUNS, pa.Table.from_pylist([row], schema=TRAINING_RUNS.schema))
+        commit.upsert(TRAINING_EPOCHS, pa.Table.from_pylist(epochs, schema=TRAINING_EPOCHS.schema))
