@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -34,7 +34,9 @@ def progress_display(console: Console) -> Iterator[Progress]:
         console: Bars if it is a terminal, otherwise a line at least every ten seconds.
     """
     if not console.is_terminal:
-        yield LineProgress(console)
+        yield LineProgress(
+            lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+        )
         return
     bars = Bars(
         SpinnerColumn(finished_text="[green]✓"),
@@ -94,8 +96,8 @@ class BarProgress:
 class LineProgress:
     """One line at the start and end of a stage, with figures in between."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._stage: str | None = None
         self._total: int | None = None
         self._done = 0
@@ -133,9 +135,7 @@ class LineProgress:
         return f", {self._done / wall_s:,.1f}/s" if self._done and wall_s > 0 else ""
 
     def _print(self, line: str) -> None:
-        self._console.print(
-            f"{self._stage}: {line.rstrip()}", markup=False, highlight=False, soft_wrap=True
-        )
+        self._write(f"{self._stage}: {line.rstrip()}")
 
 
 def figures_text(figures: dict[str, float | str]) -> str:

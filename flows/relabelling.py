@@ -36,4 +36,11 @@ def relabel(settings: Settings, *, progress: Progress = SILENT) -> dict[str, Cou
     Raises:
         RiblineError: A stage cannot go on; what the stages before it committed stands.
     """
-    return {name: stage(settings, progress=progress) for name, stage in RELABEL_STAGES.items()}
+    return {
+        name: run_relabel_stage(settings, stage=name, progress=progress) for name in RELABEL_STAGES
+    }
+
+
+def run_relabel_stage(settings: Settings, *, stage: str, progress: Progress = SILENT) -> Counts:
+    """Run one stage of the nightly sequence by name; returns its counts."""
+    return RELABEL_STAGES[stage](settings, progress=progress)

@@ -90,6 +90,35 @@ def result_rows(settings: Settings, run_ids: Sequence[str]) -> list[dict[str, st
     return [dict(zip(COLUMNS, astuple(line), strict=True)) for line in results(settings, run_ids)]
 
 
+def mean_difference_rows(
+    settings: Settings, pairs: Sequence[Sequence[str]]
+) -> list[dict[str, str]]:
+    """Mean paired difference over pairs of runs, one row per finding and metric.
+
+    Args:
+        settings: Values in force.
+        pairs: Reference run and compared run, one pair a fold or seed.
+    """
+    from evaluation.comparison import mean_difference
+
+    means = mean_difference(
+        store=stages.open_store(settings),
+        run_id_pairs=[(pair[0], pair[1]) for pair in pairs],
+        n_bootstrap=settings.n_bootstrap,
+    )
+    return [
+        {
+            "finding": mean.finding,
+            "metric": mean.metric,
+            "mean difference": _interval(
+                mean.mean, mean.interval.low, mean.interval.high, sign="+"
+            ),
+            "pairs": str(len(mean.differences)),
+        }
+        for mean in means
+    ]
+
+
 def _result(row: dict[str, object]) -> Result:
     return Result(
         finding=str(row["finding"]),

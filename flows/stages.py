@@ -6,7 +6,7 @@ a stage needs them, so that ``ribline --help`` stays quick.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -299,6 +299,13 @@ def write_report(
     return path
 
 
+def write_run_report(settings: Settings, *, run_ids: Sequence[str]) -> str:
+    """The report in the last run's folder; returns its path relative to the home folder."""
+    path = settings.home / "runs" / run_ids[-1] / "report.html"
+    write_report(settings, run_ids=run_ids, output_path=path)
+    return str(path.relative_to(settings.home))
+
+
 def definitions(settings: Settings) -> Any:
     """The label definitions of the findings in force."""
     from nlp_labeling.definition import load_definitions
@@ -391,3 +398,15 @@ def counts(summary: object) -> Counts:
             for name, value in asdict(summary).items()
         }
     return {} if summary is None else {"n": summary}
+
+
+def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Counts in order, nested ones as ``outer: inner``; lists as their length."""
+    for name, value in counts.items():
+        label = f"{prefix}{str(name).removeprefix('n_').replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from flat_counts(value, f"{label}: ")
+        elif isinstance(value, list | tuple):
+            yield label, len(value)
+        else:
+            yield label, value

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.stages import flat_counts
 from warehouse_schema.errors import RiblineError
 
 if TYPE_CHECKING:
@@ -60,15 +61,3 @@ def print_counts(stage: str, counts: Mapping[str, Any]) -> None:
     for name, value in flat_counts(counts):
         table.add_row(Text(name), Text(f"{value:,}" if isinstance(value, int) else str(value)))
     console().print(table)
-
-
-def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Counts in order, nested ones as ``outer: inner``; lists as their length."""
-    for name, value in counts.items():
-        label = f"{prefix}{str(name).removeprefix('n_').replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            yield from flat_counts(value, f"{label}: ")
-        elif isinstance(value, list | tuple):
-            yield label, len(value)
-        else:
-            yield label, value

@@ -1,0 +1,34 @@
+"""Prefect flow cross-validate: train-aals on every fold, and the mean differences."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows import tasks
+from flows.artifacts import publish_differences
+from flows.train_aals import RecipeName, Seed, train_aals
+
+
+@flow(
+    name="cross-validate",
+    flow_run_name="{method}, {n_folds} folds, seed {seed}, recipe {recipe}",
+    validate_parameters=True,
+    persist_result=True,
+    result_serializer="json",
+)
+def cross_validate(
+    n_folds: Annotated[int, Field(ge=1, le=20, description="Folds to train, from 0.")] = 5,
+    seed: Seed = None,
+    recipe: RecipeName = None,
+    method: str = "aals",
+) -> list[list[str]]:
+    """Train, evaluate and compare both methods on every fold; returns the pairs of run_ids."""
+    pairs = [
+        train_aals(fold=fold, seed=seed, recipe=recipe, method=method) for fold in range(n_folds)
+    ]
+    differences = tasks.mean_differences(pairs)
+    publish_differences("cross-validate", title=f"{method} minus supervised", rows=differences)
+    return pairs
