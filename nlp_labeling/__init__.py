@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.note_files import label_notes
-from nlp_labeling.prefilter import keyword_pattern
-from nlp_labeling.rules import definition_hash
+from nlp_labeling.rule import definition_hash
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from nlp_labeling.rules import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
 from nlp_labeling.targets import Anchor, Target, TargetFinder
 
 _ORDINALS = {
@@ -158,9 +158,7 @@ class AttributeRules:
             if low < high and pattern.search(sentence, low, high)
         }
 
-    def _rib_numbers(
-        self, sentence: str, target: Target, anchors: list[Anchor]
-    ) -> tuple[int, ...]:
+    def _rib_numbers(self, sentence: str, target: Target, anchors: list[Anchor]) -> tuple[int, ...]:
         if target.name not in self._numbered:
             return ()
         site = target.site
@@ -171,7 +169,12 @@ class AttributeRules:
                 near = self._finder.is_loose_filler(sentence[match.end() : site.start])
             else:
                 gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
-                near = re.fullmatch(r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*", gap) is not None
+                near = (
+                    re.fullmatch(
+                        r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*", gap
+                    )
+                    is not None
+                )
             if near:
                 numbers.update(_range(match.group(1), match.group(2)))
         return tuple(sorted(number for number in numbers if 1 <= number <= 12))

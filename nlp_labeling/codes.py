@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nlp_labeling.definitions import CodePrefix, CodeSet, Definition, load_definitions
+from nlp_labeling.definition import CodePrefix, CodeSet, Definition, load_definitions
 
 NOT_RELATED = "not_related"
 _VOCABULARY_NAMES = {
@@ -149,7 +149,9 @@ def _branch(plain: str, code_set: CodeSet) -> CodePrefix | None:
     best: CodePrefix | None = None
     for entry in (*code_set.exclude, *code_set.include):
         branch = normalize_code(entry.code)
-        if plain.startswith(branch) and (best is None or len(branch) > len(normalize_code(best.code))):
+        if plain.startswith(branch) and (
+            best is None or len(branch) > len(normalize_code(best.code))
+        ):
             best = entry
     return best
 

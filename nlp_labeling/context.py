@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlp_labeling.rules import CONTEXT_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.rule import CONTEXT_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
 
 _WORD = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
@@ -39,6 +39,7 @@ class Context:
     cue_end: int
     scope_start: int
     scope_end: int
+    cue_rule_id: str
     rule_ids: tuple[str, ...]
 
 
@@ -85,12 +86,13 @@ class ContextRules:
         return Context(
             assertion=assertion,
             temporality="historical" if "historical" in categories else "recent",
-            experiencer="other" if "family" in categories else "patient",
+            experiencer="family" if "family" in categories else "patient",
             is_hypothetical="hypothetical" in categories,
             cue_start=cue.start if cue else -1,
             cue_end=cue.end if cue else -1,
             scope_start=min(cue.start, start) if cue else -1,
             scope_end=max(cue.end, end) if cue else -1,
+            cue_rule_id=deciding[1].id if deciding[1] else "",
             rule_ids=tuple(ids),
         )
 
@@ -159,7 +161,7 @@ class ContextRules:
     def _is_denied_doubt(
         self, sentence: str, first: tuple[Cue, Rule], second: tuple[Cue, Rule]
     ) -> bool:
-        """"No suspected fracture" is a denial, "cannot exclude" alone a doubt."""
+        """ "No suspected fracture" is a denial, "cannot exclude" alone a doubt."""
         if first[1].category != "negated" or second[1].category != "uncertain":
             return False
         gap = sentence[first[0].end : second[0].start]

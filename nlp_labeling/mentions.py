@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from nlp_labeling.attributes import AttributeRules
-from nlp_labeling.context import ContextRules
-from nlp_labeling.definitions import Definition, load_definitions, select_definitions
+from nlp_labeling.context import ContextRules, Cue
+from nlp_labeling.definition import Definition, load_definitions
+from nlp_labeling.keywords import compiled_keywords
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.prefilter import compiled_keywords
-from nlp_labeling.rules import RuleSet, load_rules
-from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
-from nlp_labeling.targets import Anchor, Target, TargetFinder
+from nlp_labeling.rule import RuleSet, load_rules
+from nlp_labeling.sections import Segmenter, Sentence
+from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
 
 CACHE_SIZE = 20_000
-_DEFINITE = re.compile(r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此")
+_DEFINITE = re.compile(
+    r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +49,9 @@ class Mention:
     scope_start: int
     scope_end: int
     edit: str
+    rule_id: str
+    cue_rule_id: str
     rule_ids: tuple[str, ...]
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the mention speaks of this patient now, as a finding and not as a question."""
-        return (
-            self.section not in SILENT_SECTIONS
-            and self.temporality == "recent"
-            and self.experiencer == "patient"
-            and not self.is_hypothetical
-        )
 
 
 class Labeler:
@@ -84,7 +78,7 @@ class Labeler:
         for sentence in self.segmenter.sentences(note.folded):
             mentions = self._of_sentence(note.folded[sentence.start : sentence.end], inherited)
             if mentions:
-                inherited = tuple(sorted({m.finding for m in mentions if m.is_counted}))
+                inherited = tuple(sorted({m.finding for m in mentions if not m.is_hypothetical}))
                 found.extend(_placed(mention, sentence, note) for mention in mentions)
         return found
 
@@ -115,9 +109,7 @@ class Labeler:
             mention = self._mention(sentence, target, anchors, cues)
             if mention is not None:
                 mentions.append((target, mention))
-        return tuple(
-            mention for target, mention in mentions if _is_kept(target, mention, mentions)
-        )
+        return tuple(mention for target, mention in mentions if _is_kept(target, mention, mentions))
 
     def _inherited_targets(
         self, sentence: str, inherited: tuple[str, ...], anchors: Sequence[Anchor]
@@ -131,13 +123,13 @@ class Labeler:
         return [Target(name, first, first, "inherited") for name in inherited]
 
     def _mention(
-        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[object]
+        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[Cue]
     ) -> Mention | None:
         finding, site = target.finding, target.site
         attributes = self._attributes.read(sentence, target, anchors)
         if target.relation == "normal":
             assertion, rule_ids = "absent", [finding.rule_id]
-            context = self.context.assess(sentence, site.start, finding.end, cues)  # type: ignore[arg-type]
+            context = self.context.assess(sentence, site.start, finding.end, cues)
             if context.assertion == "absent":
                 return None
             rule_ids.extend(r for r in context.rule_ids if not r.startswith(("neg", "unc")))
@@ -146,7 +138,7 @@ class Labeler:
                 sentence,
                 finding.start,
                 finding.end,
-                cues,  # type: ignore[arg-type]
+                cues,
                 mark_end=max(site.end, finding.end),
             )
             assertion, rule_ids = context.assertion, list(context.rule_ids)
@@ -173,9 +165,13 @@ class Labeler:
             cue_end=finding.end if target.relation == "normal" else context.cue_end,
             scope_start=context.scope_start,
             scope_end=context.scope_end,
-            edit="; ".join(
-                f"{anchor.edit}>{anchor.term}" for anchor in {finding: 0, site: 0} if anchor.edit
+            edit=";".join(
+                describe_edit(anchor.edit, anchor.term)
+                for anchor in dict.fromkeys((finding, site))
+                if anchor.edit
             ),
+            rule_id=f"{target.name}.{target.relation}",
+            cue_rule_id=finding.rule_id if target.relation == "normal" else context.cue_rule_id,
             rule_ids=tuple(dict.fromkeys([*rule_ids, *attributes.rule_ids])),
         )
 
@@ -183,12 +179,10 @@ class Labeler:
 @cache
 def labeler(findings: tuple[str, ...] | None = None) -> Labeler:
     """The labeler over the shipped definitions and rules, compiled once per process."""
-    return Labeler(select_definitions(load_definitions(), findings), load_rules())
+    return Labeler(load_definitions(findings), load_rules())
 
 
-def _is_kept(
-    target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
-) -> bool:
+def _is_kept(target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]) -> bool:
     """A bare second "fracture" borrows a site only if it adds no positive of its own."""
     if target.relation != "borrowed" or mention.assertion != "present":
         return True

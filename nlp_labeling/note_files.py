@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import Mention, labeler
-from nlp_labeling.note_summary import NOT_MENTIONED, summarize_note
+from nlp_labeling.note_summary import NOT_MENTIONED, is_counted, summarize_note
 from nlp_labeling.note_text import decode_bytes
-from nlp_labeling.prefilter import keyword_pattern
 from warehouse_schema.errors import ArgumentError, InputError
 
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -135,9 +135,7 @@ def label_texts(
     pattern = keyword_pattern(labels.definitions)
     column = pa.array(texts, pa.large_string())
     hits = pc.match_substring_regex(column, pattern).to_pylist()
-    return [
-        labels.mentions(text) if hit else None for text, hit in zip(texts, hits, strict=True)
-    ]
+    return [labels.mentions(text) if hit else None for text, hit in zip(texts, hits, strict=True)]
 
 
 def _label_batches(
@@ -183,7 +181,7 @@ def _rows(
                 "assertion": verdict.assertion,
                 "acuity": verdict.acuity,
             }
-            for verdict in summarize_note(mentions, findings)
+            for verdict in summarize_note([asdict(mention) for mention in mentions], findings)
         )
     return rows, verdicts
 
@@ -198,7 +196,7 @@ def mention_row(note_id: str, mention: Mention) -> dict[str, Any]:
         "temporality": mention.temporality,
         "experiencer": mention.experiencer,
         "is_hypothetical": mention.is_hypothetical,
-        "is_counted": mention.is_counted,
+        "is_counted": is_counted(asdict(mention)),
         "section": mention.section,
         "start": mention.start,
         "end": mention.end,
@@ -219,7 +217,9 @@ def _check_paths(source: Path, target: Path, summary: Path | None) -> None:
     if not source.is_file():
         raise InputError(f"IN: there is no file {source.name}; give a {allowed} file of notes.")
     if source.suffix.lower() not in FORMATS:
-        raise InputError(f"IN: {source.suffix or source.name!r} is not a known format; use {allowed}.")
+        raise InputError(
+            f"IN: {source.suffix or source.name!r} is not a known format; use {allowed}."
+        )
     for name, path in (("OUT", target), ("--summary", summary)):
         if path is None:
             continue
@@ -228,7 +228,9 @@ def _check_paths(source: Path, target: Path, summary: Path | None) -> None:
         if path.resolve() == source.resolve():
             raise ArgumentError(f"{name} would overwrite IN; choose another file.")
         if not path.parent.is_dir():
-            raise ArgumentError(f"{name}: its folder {path.parent.name!r} does not exist; make it first.")
+            raise ArgumentError(
+                f"{name}: its folder {path.parent.name!r} does not exist; make it first."
+            )
     if summary is not None and summary.resolve() == target.resolve():
         raise ArgumentError("--summary and OUT are the same file; choose another for one of them.")
 
@@ -301,7 +303,9 @@ def _read_csv(source: Path) -> Iterator[tuple[int, Any, Any]]:
             for row, record in enumerate(reader, start=1):
                 yield row, record[names["note_id"]], record[names["text"]]
         except csv.Error as error:
-            raise InputError(f"IN: {source.name} is not valid CSV at line {reader.line_num}: {error}.") from error
+            raise InputError(
+                f"IN: {source.name} is not valid CSV at line {reader.line_num}: {error}."
+            ) from error
 
 
 def _read_jsonl(source: Path) -> Iterator[tuple[int, Any, Any]]:
@@ -330,7 +334,9 @@ def _read_parquet(source: Path) -> Iterator[tuple[int, Any, Any]]:
     try:
         file = pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"IN: {source.name} is not a Parquet file: {type(error).__name__}.") from error
+        raise InputError(
+            f"IN: {source.name} is not a Parquet file: {type(error).__name__}."
+        ) from error
     with file:
         _require_columns(source, tuple(file.schema_arrow.names))
         row = 0

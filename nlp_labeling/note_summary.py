@@ -1,13 +1,19 @@
-"""One verdict per note and finding from its mentions."""
+"""One verdict per note and finding from its mentions.
+
+The functions read mentions as mappings, so that rows of ``note_mentions`` and fresh mentions go
+through the same rule.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from nlp_labeling.mentions import Mention
+from nlp_labeling.sections import SILENT_SECTIONS
 
 NOT_MENTIONED = "not_mentioned"
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,55 +25,77 @@ class NoteSummary:
     acuity: str
 
 
-def summarize_note(mentions: Sequence[Mention], findings: Sequence[str]) -> list[NoteSummary]:
+def is_counted(mention: Row) -> bool:
+    """Whether a mention speaks of this patient now, as a finding and not as a question."""
+    return (
+        mention["section"] not in SILENT_SECTIONS
+        and mention["temporality"] == "recent"
+        and mention["experiencer"] == "patient"
+        and not mention["is_hypothetical"]
+    )
+
+
+def told_as_history(mention: Row) -> bool:
+    """Whether a mention tells that the patient once had the finding."""
+    return (
+        (mention["temporality"] == "historical" or mention["section"] == "history")
+        and mention["experiencer"] == "patient"
+        and mention["assertion"] == "present"
+        and not mention["is_hypothetical"]
+    )
+
+
+def decisive_mentions(mentions: Sequence[Row]) -> tuple[str, list[Row]]:
+    """The assertion of a note about one finding, and the mentions that carry it.
+
+    Only counted mentions speak. Present outweighs uncertain, uncertain outweighs absent; an
+    addendum outweighs the report it amends.
+    """
+    counted = [mention for mention in mentions if is_counted(mention)]
+    amended = [mention for mention in counted if mention["section"] == "addendum"]
+    for assertion in ("present", "uncertain", "absent"):
+        chosen = [m for m in amended or counted if m["assertion"] == assertion]
+        if chosen:
+            return assertion, chosen
+    return NOT_MENTIONED, []
+
+
+def summarize_note(mentions: Sequence[Row], findings: Sequence[str]) -> list[NoteSummary]:
     """One row per finding, in the order given.
 
-    Only counted mentions speak: not those of an indication, a comparison, a history, of a relative
-    or under an "if". Present outweighs uncertain, uncertain outweighs absent; an addendum outweighs
-    the report it amends. A finding told only as history is absent with acuity old, and one that no
-    counted sentence speaks of is not_mentioned.
+    A finding told only as history is absent with acuity old; one that no counted sentence speaks of
+    is not_mentioned.
     """
-    return [_summarize(finding, [m for m in mentions if m.finding == finding]) for finding in findings]
+    summaries = []
+    for finding in findings:
+        own = [mention for mention in mentions if mention["finding"] == finding]
+        assertion, chosen = decisive_mentions(own)
+        acuity = note_acuity(chosen) if chosen else "unknown"
+        if assertion == NOT_MENTIONED and any(told_as_history(mention) for mention in own):
+            assertion, acuity = "absent", "old"
+        summaries.append(NoteSummary(finding, assertion, acuity))
+    return summaries
 
 
-def _summarize(finding: str, mentions: Sequence[Mention]) -> NoteSummary:
-    counted = [mention for mention in mentions if mention.is_counted]
-    amended = [mention for mention in counted if mention.section == "addendum"]
-    for assertion in ("present", "uncertain", "absent"):
-        chosen = [m for m in amended or counted if m.assertion == assertion]
-        if chosen:
-            return NoteSummary(finding, assertion, note_acuity(chosen))
-    if any(_is_history(mention) for mention in mentions):
-        return NoteSummary(finding, "absent", "old")
-    return NoteSummary(finding, NOT_MENTIONED, "unknown")
-
-
-def _is_history(mention: Mention) -> bool:
-    is_told = mention.temporality == "historical" or mention.section == "history"
-    return is_told and mention.experiencer == "patient" and mention.assertion == "present"
-
-
-def note_acuity(mentions: Sequence[Mention]) -> str:
+def note_acuity(mentions: Sequence[Row]) -> str:
     """The youngest fracture decides: acute, healing, unknown, old.
 
     A mention without acuity that adds neither side nor rib to an old one repeats it.
     """
     for acuity in ("acute", "healing"):
-        if any(mention.acuity == acuity for mention in mentions):
+        if any(mention["acuity"] == acuity for mention in mentions):
             return acuity
-    old = [mention for mention in mentions if mention.acuity == "old"]
+    old = [mention for mention in mentions if mention["acuity"] == "old"]
     if not old:
         return "unknown"
-    return "unknown" if any(_is_another(m, old) for m in mentions if m.acuity != "old") else "old"
+    others = [mention for mention in mentions if mention["acuity"] != "old"]
+    return "unknown" if any(_is_another(mention, old) for mention in others) else "old"
 
 
-def _is_another(mention: Mention, old: Sequence[Mention]) -> bool:
-    known_sides = {one.laterality for one in old}
-    known_ribs = {number for one in old for number in one.rib_numbers}
-    new_side = mention.laterality != "unknown" and not known_sides & {
-        mention.laterality,
-        "bilateral",
-        "unknown",
-    }
-    new_ribs = bool(mention.rib_numbers and known_ribs and not set(mention.rib_numbers) <= known_ribs)
-    return new_side or new_ribs
+def _is_another(mention: Row, old: Sequence[Row]) -> bool:
+    known_sides = {one["laterality"] or "unknown" for one in old}
+    known_ribs = {number for one in old for number in one["rib_numbers"] or ()}
+    side = mention["laterality"] or "unknown"
+    new_side = side != "unknown" and not known_sides & {side, "bilateral", "unknown"}
+    ribs = set(mention["rib_numbers"] or ())
+    return new_side or bool(ribs and known_ribs and not ribs <= known_ribs)

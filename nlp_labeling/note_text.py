@@ -245,7 +245,9 @@ def _strip_rtf(text: str) -> tuple[str, list[int]]:
         elif word is not None:
             word = word.lower()
             if word == "ansicpg" and number:
-                codepage = f"cp{number}" if number in ("950", "936", "932", "1252", "1250") else codepage
+                codepage = (
+                    f"cp{number}" if number in ("950", "936", "932", "1252", "1250") else codepage
+                )
             elif word == "uc":
                 skip_width = int(number or 1)
             elif word == "u" and number:

@@ -11,14 +11,16 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlp_labeling.rules import RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 
 # Sections that tell why, before or about whom, but not what is there.
 SILENT_SECTIONS = frozenset(["indication", "history", "comparison", "technique", "family"])
 NO_SECTION = "none"
 _CLOSED_BY_BLANK_LINE = frozenset(["indication", "comparison", "technique"])
 _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-z]\)\s)\s*")
-_STOP = re.compile(r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})")
+_STOP = re.compile(
+    r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})"
+)
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
@@ -50,9 +52,7 @@ class Segmenter:
     """Cuts folded notes with the headings of a rule set."""
 
     def __init__(self, rules: RuleSet) -> None:
-        self._by_phrase = {
-            phrase: rule for rule in rules.of("section") for phrase in rule.phrases
-        }
+        self._by_phrase = {phrase: rule for rule in rules.of("section") for phrase in rule.phrases}
         phrases = phrase_pattern(self._by_phrase)
         lead = r"[ \t*#=_>]*(?:\(?\d{1,2}[.)]\s*)?"
         self._heading = re.compile(
@@ -154,7 +154,9 @@ class Segmenter:
         begin = 0
         for index in range(len(lines) + 1):
             if index == len(lines) or not text[slice(*lines[index])].strip():
-                widest = max((len(text[slice(*one)].rstrip()) for one in lines[begin:index]), default=0)
+                widest = max(
+                    (len(text[slice(*one)].rstrip()) for one in lines[begin:index]), default=0
+                )
                 widths[begin:index] = [widest] * (index - begin)
                 begin = index + 1
         return widths
@@ -175,7 +177,7 @@ class Segmenter:
             return False
         is_cjk = bool(word) and not word.isascii()
         space = 0 if is_cjk else 1
-        if len(line) + space + len(word or following.split()[0]) <= width:
+        if len(line) + space + len(word or following.split(maxsplit=1)[0]) <= width:
             return True
         return width < (_NARROWEST_WRAP_CJK if is_cjk else _NARROWEST_WRAP)
 

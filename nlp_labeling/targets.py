@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nlp_labeling.definitions import Definition
-from nlp_labeling.rules import RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.definition import Definition
+from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 
 OTHER = "other"
 MINIMUM_EDIT_LENGTH = 8
@@ -66,7 +66,9 @@ class TargetFinder:
         self._anchors = re.compile(phrase_pattern(self._lexicon))
         self._variants = edit_variants(self._lexicon)
         self._not_before = {
-            definition.name: re.compile(rf"\s*-?\s*(?:{phrase_pattern(definition.site_not_before)})")
+            definition.name: re.compile(
+                rf"\s*-?\s*(?:{phrase_pattern(definition.site_not_before)})"
+            )
             for definition in definitions
             if definition.site_not_before
         }
@@ -145,9 +147,7 @@ class TargetFinder:
             kind = "site" if category == "other_site" else "excluded"
             for rule in rules.of(category):
                 for phrase in rule.phrases:
-                    self._lexicon[phrase] = Anchor(
-                        0, 0, kind, frozenset(), phrase, rule_id=rule.id
-                    )
+                    self._lexicon[phrase] = Anchor(0, 0, kind, frozenset(), phrase, rule_id=rule.id)
         fields = (
             ("finding", "finding", False),
             ("finding_weak", "finding", True),
@@ -216,9 +216,7 @@ class TargetFinder:
             return False
         return self.is_filler(sentence[site.end : following[0].start])
 
-    def _expand_left(
-        self, sentence: str, left: Sequence[Anchor], finding: Anchor
-    ) -> list[Anchor]:
+    def _expand_left(self, sentence: str, left: Sequence[Anchor], finding: Anchor) -> list[Anchor]:
         chosen = [left[-1]]
         for site in reversed(left[:-1]):
             gap = sentence[site.end : chosen[-1].start]
@@ -276,7 +274,7 @@ class TargetFinder:
     def _normal_targets(
         self, sentence: str, sites: Sequence[Anchor], anchors: Sequence[Anchor]
     ) -> list[Target]:
-        """"The ribs and clavicles are intact" denies a fracture without naming one."""
+        """ "The ribs and clavicles are intact" denies a fracture without naming one."""
         targets: list[Target] = []
         for match in self._normal_phrase.finditer(sentence):
             before = [site for site in sites if site.end <= match.start()]
@@ -314,6 +312,20 @@ def edit_variants(terms: Sequence[str] | dict[str, Anchor]) -> dict[str, str]:
     for term in terms:
         variants.pop(term, None)
     return variants
+
+
+def describe_edit(found: str, term: str) -> str:
+    """The one edit that leads from a term to what was written, as ``kind@offset``."""
+    place = next(
+        (i for i, (a, b) in enumerate(zip(found, term, strict=False)) if a != b),
+        min(len(found), len(term)),
+    )
+    if len(found) > len(term):
+        return f"insert@{place}"
+    if len(found) < len(term):
+        return f"delete@{place}"
+    is_swap = found[place : place + 2] == term[place : place + 2][::-1]
+    return f"swap@{place}" if is_swap else f"replace@{place}"
 
 
 def _one_edit(word: str) -> set[str]:

@@ -83,8 +83,22 @@ class Definition:
     weights: Mapping[str, float]
 
 
+Definitions = tuple[Definition, ...]
+
+
+def load_definitions(
+    findings: Sequence[str] | None = None, *, folder: Path = DEFINITION_FOLDER
+) -> Definitions:
+    """The definitions named in ``findings`` (all for None) in order of name.
+
+    Raises:
+        ConfigurationError: a finding has no definition, or see ``read_definitions``.
+    """
+    return select_definitions(read_definitions(folder), findings)
+
+
 @cache
-def load_definitions(folder: Path = DEFINITION_FOLDER) -> tuple[Definition, ...]:
+def read_definitions(folder: Path) -> Definitions:
     """All definitions of a folder in order of name.
 
     Raises:
@@ -105,7 +119,7 @@ def load_definitions(folder: Path = DEFINITION_FOLDER) -> tuple[Definition, ...]
 
 def select_definitions(
     definitions: Sequence[Definition], findings: Sequence[str] | None
-) -> tuple[Definition, ...]:
+) -> Definitions:
     """The definitions named in ``findings``; all of them for None.
 
     Raises:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nlp_labeling.definitions import DEFINITION_FOLDER, read_toml
+from nlp_labeling.definition import DEFINITION_FOLDER, read_toml
 from warehouse_schema.errors import ConfigurationError
 
 RULE_FOLDER = Path(__file__).parent / "rules"
@@ -29,7 +29,14 @@ CONTEXT_CATEGORIES = (
     "terminator",
 )
 ACUITY_CATEGORIES = ("acute", "healing", "old")
-OTHER_CATEGORIES = ("displaced", "nondisplaced", "other_site", "excluded_modifier", "normal_site", "section")
+OTHER_CATEGORIES = (
+    "displaced",
+    "nondisplaced",
+    "other_site",
+    "excluded_modifier",
+    "normal_site",
+    "section",
+)
 CATEGORIES = CONTEXT_CATEGORIES + ACUITY_CATEGORIES + OTHER_CATEGORIES
 DIRECTIONS = ("forward", "backward", "both")
 _PLACEHOLDERS = {"<year>": r"(?:19|20)\d\d", "<n>": r"\d{1,3}"}
@@ -92,7 +99,9 @@ def load_rules(folder: Path = RULE_FOLDER) -> RuleSet:
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
-            raise ConfigurationError(f"Rule id {rule.id!r} is used twice; give one of them a new id.")
+            raise ConfigurationError(
+                f"Rule id {rule.id!r} is used twice; give one of them a new id."
+            )
         seen.add(rule.id)
     return RuleSet(tuple(rules), words)
 
@@ -201,7 +210,11 @@ def _trie_node(node: Mapping[str, Any]) -> str:
     end = ""
     if "" in node:
         phrase: str = node[""]
-        end = r"(?![a-z0-9])" if phrase[-1].isascii() and (phrase[-1].isalnum() or phrase[-1] == ">") else ""
+        end = (
+            r"(?![a-z0-9])"
+            if phrase[-1].isascii() and (phrase[-1].isalnum() or phrase[-1] == ">")
+            else ""
+        )
         if not branches:
             return end
         branches.append(end)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nlp_labeling.definitions import Definition, load_definitions
+from nlp_labeling.definition import Definition, load_definitions
 from nlp_labeling.targets import MINIMUM_EDIT_LENGTH
 
 # What folding turns into letters: such notes are read whatever they say.
@@ -45,7 +45,11 @@ def _minimal(words: Sequence[str]) -> list[str]:
         for word in words
         if not any(
             other != word
-            and (re.search(rf"(?<![a-z0-9]){re.escape(other)}(?![a-z0-9])", word) if other.isascii() else other in word)
+            and (
+                re.search(rf"(?<![a-z0-9]){re.escape(other)}(?![a-z0-9])", word)
+                if other.isascii()
+                else other in word
+            )
             for other in words
         )
     ]
