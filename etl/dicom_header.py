@@ -1,0 +1,274 @@
+"""What a DICOM file's header says, as far as Ribline needs it.
+
+Reading is tolerant (a wrong value is as good as none) but bounded: size, inflation and pixel
+counts are capped before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from io import BytesIO
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+MAX_FILE_BYTES = 512 * 2**20
+MAX_INFLATED_BYTES = 512 * 2**20
+MAX_PIXELS = 64 * 10**6
+DESCRIPTION_TAGS = (
+    "SeriesDescription",
+    "ProtocolName",
+    "PerformedProcedureStepDescription",
+    "AcquisitionDeviceProcessingDescription",
+)
+SYNTHETIC_TAGS = ("ImageComments", "InstitutionName", "Manufacturer", "StationName", "ImageType")
+
+
+class UnusableFileError(ValueError):
+    """A file that cannot be used; its text is the quarantine reason and quotes no data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderFacts:
+    """One instance's header. Identifiers are as in the file: never log this object.
+
+    Attributes:
+        descriptions: Series-level descriptions in one upper-case line.
+        study_description: Study Description, upper case.
+        view_codes: (scheme, value) of View Code Sequence items.
+        region_codes: (scheme, value) of Anatomic Region Sequence items.
+        acquired: UTC moment of acquisition, unshifted.
+        study_year: Year of the study.
+        age_years: Patient's Age (0010,1010).
+        pixel_spacing_mm: Row spacing, detector plane before calibrated.
+    """
+
+    patient_identifier: str | None
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    accession_number: str | None
+    modality: str
+    view_position: str
+    body_part: str
+    descriptions: str
+    study_description: str
+    view_codes: tuple[tuple[str, str], ...]
+    region_codes: tuple[tuple[str, str], ...]
+    species: str
+    orientation: tuple[str, ...]
+    presentation_intent: str
+    photometric_interpretation: str
+    manufacturer: str | None
+    sex_code: str | None
+    birth: datetime | None
+    acquired: datetime | None
+    study_year: int | None
+    age_years: float | None
+    rows_px: int
+    columns_px: int
+    n_frames: int
+    n_samples: int
+    pixel_spacing_mm: float | None
+    is_synthetic: bool
+
+
+def open_dataset(content: bytes) -> Dataset:
+    """Parse a file's content, pixel data unread by any decoder.
+
+    Raises:
+        UnusableFileError: Not DICOM, damaged, or too large.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise UnusableFileError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
+    _check_inflation(content)
+    try:
+        dataset = pydicom.dcmread(BytesIO(content))
+    except InvalidDicomError:
+        raise UnusableFileError("not a DICOM file") from None
+    except Exception:  # noqa: BLE001 - a damaged file may raise anything in the parser
+        raise UnusableFileError("the DICOM header is damaged") from None
+    return dataset
+
+
+def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
+    """Facts of a parsed data set.
+
+    Args:
+        dataset: Parsed file.
+        zone: Zone of dates where Timezone Offset From UTC (0008,0201) is silent.
+
+    Raises:
+        UnusableFileError: No identifiers or no image, or more pixels than MAX_PIXELS.
+    """
+    sop_instance_uid = _text(dataset, "SOPInstanceUID")
+    if sop_instance_uid is None:
+        raise UnusableFileError("no SOP Instance UID")
+    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    if not rows or not columns or "PixelData" not in dataset:
+        raise UnusableFileError("no image in the file")
+    n_frames = _integer(dataset, "NumberOfFrames") or 1
+    if rows * columns * n_frames > MAX_PIXELS:
+        raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
+    acquired = _acquired(dataset, zone)
+    return HeaderFacts(
+        patient_identifier=_text(dataset, "PatientID"),
+        sop_instance_uid=sop_instance_uid,
+        study_uid=_text(dataset, "StudyInstanceUID") or sop_instance_uid,
+        series_uid=_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
+        accession_number=_text(dataset, "AccessionNumber"),
+        modality=(_text(dataset, "Modality") or "none").upper(),
+        view_position=(_text(dataset, "ViewPosition") or "").upper(),
+        body_part=(_text(dataset, "BodyPartExamined") or "").upper(),
+        descriptions=" | ".join(
+            text.upper() for tag in DESCRIPTION_TAGS if (text := _text(dataset, tag))
+        ),
+        study_description=(_text(dataset, "StudyDescription") or "").upper(),
+        view_codes=_codes(dataset, "ViewCodeSequence"),
+        region_codes=_codes(dataset, "AnatomicRegionSequence"),
+        species=(_text(dataset, "PatientSpeciesDescription") or "").upper(),
+        orientation=_orientation(dataset),
+        presentation_intent=(_text(dataset, "PresentationIntentType") or "").upper(),
+        photometric_interpretation=(_text(dataset, "PhotometricInterpretation") or "").upper(),
+        manufacturer=_text(dataset, "Manufacturer"),
+        sex_code=_sex(dataset),
+        birth=_moment(_text(dataset, "PatientBirthDate"), "", UTC),
+        acquired=acquired,
+        study_year=_study_year(dataset, acquired),
+        age_years=_age(dataset),
+        rows_px=rows,
+        columns_px=columns,
+        n_frames=n_frames,
+        n_samples=_integer(dataset, "SamplesPerPixel") or 1,
+        pixel_spacing_mm=_spacing(dataset),
+        is_synthetic=any(
+            "SYNTHETIC" in str(dataset.get(tag, "")).upper() for tag in SYNTHETIC_TAGS
+        ),
+    )
+
+
+def _check_inflation(content: bytes) -> None:
+    """Refuse a deflated file that would grow beyond the cap, without inflating more than that."""
+    group_length_tag = b"\x02\x00\x00\x00UL\x04\x00"
+    if DeflatedExplicitVRLittleEndian.encode() not in content[:4096]:
+        return
+    if content[128:140] != b"DICM" + group_length_tag:
+        return
+    start = 144 + int.from_bytes(content[140:144], "little")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    with suppress(zlib.error):
+        n_bytes = 0
+        data = content[start:]
+        while data and not inflater.eof:
+            n_bytes += len(inflater.decompress(data, 2**20))
+            data = inflater.unconsumed_tail
+            if n_bytes > MAX_INFLATED_BYTES:
+                raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
+
+
+def _text(dataset: Dataset, tag: str) -> str | None:
+    value = _value(dataset, tag)
+    if value is None:
+        return None
+    text = re.sub(r"[\x00-\x1f]+", " ", str(value)).strip()
+    return text or None
+
+
+def _value(dataset: Dataset, tag: str) -> Any:
+    try:
+        return dataset.get(tag)
+    except Exception:  # noqa: BLE001 - a wrong value is as good as none
+        return None
+
+
+def _integer(dataset: Dataset, tag: str) -> int | None:
+    try:
+        return int(_value(dataset, tag))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
+    items = _value(dataset, tag)
+    found = []
+    for item in items if isinstance(items, pydicom.Sequence) else ():
+        scheme, value = _text(item, "CodingSchemeDesignator"), _text(item, "CodeValue")
+        if scheme and value:
+            found.append((scheme.upper(), value))
+    return tuple(found)
+
+
+def _orientation(dataset: Dataset) -> tuple[str, ...]:
+    value = _value(dataset, "PatientOrientation")
+    if value is None or isinstance(value, str):
+        return ()
+    try:
+        return tuple(str(part).strip().upper() for part in value)
+    except TypeError:
+        return ()
+
+
+def _sex(dataset: Dataset) -> str | None:
+    sex = (_text(dataset, "PatientSex") or "").upper()
+    return sex if sex in {"F", "M", "O"} else None
+
+
+def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
+    zone = _offset(_text(dataset, "TimezoneOffsetFromUTC")) or zone
+    combined = _text(dataset, "AcquisitionDateTime") or ""
+    candidates = [(combined[:8], re.split(r"[+-]", combined[8:])[0])]
+    for name in ("Acquisition", "Content", "Series", "Study"):
+        date, time = _text(dataset, f"{name}Date"), _text(dataset, f"{name}Time")
+        candidates.append((date or "", time or ""))
+    for date, time in candidates:
+        if (moment := _moment(date, time, zone)) is not None:
+            return moment
+    return None
+
+
+def _moment(date: str | None, time: str, zone: tzinfo) -> datetime | None:
+    digits = re.sub(r"\D", "", time.partition(".")[0]).ljust(6, "0")[:6]
+    try:
+        moment = datetime.strptime(re.sub(r"\D", "", date or "") + digits, "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=zone).astimezone(UTC) if 1800 <= moment.year < 2400 else None
+
+
+def _offset(text: str | None) -> tzinfo | None:
+    match = re.fullmatch(r"([+-])(\d\d)([0-5]\d)", text or "")
+    if match is None or int(match[2]) > 14:
+        return None
+    sign = -1 if match[1] == "-" else 1
+    return timezone(sign * timedelta(hours=int(match[2]), minutes=int(match[3])))
+
+
+def _study_year(dataset: Dataset, acquired: datetime | None) -> int | None:
+    study = _moment(_text(dataset, "StudyDate"), "12", UTC)
+    moment = study or acquired
+    return None if moment is None else moment.year
+
+
+def _age(dataset: Dataset) -> float | None:
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", _text(dataset, "PatientAge") or "")
+    if match is None:
+        return None
+    return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
+
+
+def _spacing(dataset: Dataset) -> float | None:
+    for tag in ("ImagerPixelSpacing", "PixelSpacing"):
+        try:
+            spacing = float(_value(dataset, tag)[0])
+        except (TypeError, ValueError, IndexError):
+            continue
+        if 0.01 <= spacing <= 10:
+            return spacing
+    return None

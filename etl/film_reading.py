@@ -1,0 +1,102 @@
+"""One file to one film: what a worker process does with a path."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from etl.dicom_header import HeaderFacts, UnusableFileError, open_dataset, read_header
+from etl.film_pixels import FilmGeometry, decode_film, square_film
+from etl.film_selection import Selection, select_by_image, select_by_tags
+from etl.frontal_check import check_frontal
+from etl.site_mapping import find_time_zone
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOrder:
+    """What a worker is asked to read.
+
+    Attributes:
+        path: The file.
+        size_px: Side of the cached film.
+        time_zone: IANA zone of dates without an offset.
+        cached_sha256: Source hashes whose film is in the cache already.
+    """
+
+    path: Path
+    size_px: int
+    time_zone: str
+    cached_sha256: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmReading:
+    """What a file gave.
+
+    Attributes:
+        path: The file.
+        source_sha256: Hash of its content; empty where it could not be opened.
+        fault: Why it cannot be used, or None.
+        facts: Header.
+        selection: Whether it is a frontal chest film, and why.
+        film: (size, size) uint8 of a frontal chest film that is not cached yet.
+        geometry: The film's geometry.
+    """
+
+    path: Path
+    source_sha256: str
+    fault: str | None = None
+    facts: HeaderFacts | None = None
+    selection: Selection | None = None
+    film: NDArray[np.uint8] | None = None
+    geometry: FilmGeometry | None = None
+
+
+def read_film_file(order: ReadingOrder) -> FilmReading:
+    """Read one file; what is wrong with it comes back as its fault, never as an error."""
+    try:
+        content = order.path.read_bytes()
+    except OSError:
+        return FilmReading(path=order.path, source_sha256="", fault="the file cannot be read")
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return _read_content(order, content, sha256)
+    except UnusableFileError as error:
+        return FilmReading(path=order.path, source_sha256=sha256, fault=str(error))
+    except MemoryError:
+        fault = "reading needs more memory than a worker may take"
+        return FilmReading(path=order.path, source_sha256=sha256, fault=fault)
+
+
+def _read_content(order: ReadingOrder, content: bytes, sha256: str) -> FilmReading:
+    dataset = open_dataset(content)
+    facts = read_header(dataset, zone=find_time_zone(order.time_zone))
+    selection = select_by_tags(facts)
+    film, geometry = None, None
+    is_needed = selection.is_frontal_chest is None or sha256 not in order.cached_sha256
+    if selection.is_frontal_chest is not False and is_needed:
+        grey = decode_film(dataset)
+        if grey.shape != (facts.rows_px, facts.columns_px):
+            raise UnusableFileError("the pixel data do not have the header's rows and columns")
+        film, geometry = square_film(grey, order.size_px)
+        if selection.is_frontal_chest is None:
+            selection = select_by_image(selection, check_frontal(_valid_area(film, geometry)))
+        if not selection.is_frontal_chest or sha256 in order.cached_sha256:
+            film = geometry = None
+    return FilmReading(
+        path=order.path,
+        source_sha256=sha256,
+        facts=facts,
+        selection=selection,
+        film=film,
+        geometry=geometry,
+    )
+
+
+def _valid_area(film: NDArray[np.uint8], geometry: FilmGeometry) -> NDArray[np.uint8]:
+    top, left = geometry.pad_top_px, geometry.pad_left_px
+    return film[top : top + geometry.valid_height_px, left : left + geometry.valid_width_px]
