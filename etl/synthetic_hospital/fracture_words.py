@@ -9,9 +9,26 @@ import numpy as np
 from etl.synthetic_hospital.film import FractureRequest
 from etl.synthetic_hospital.phrasebook import Phrasebook
 
-_SIDE_SHORT = {"left": ("Lt", "left", "L't", "L", "lt."), "right": ("Rt", "right", "R't", "R", "rt.")}
+_SIDE_SHORT = {
+    "left": ("Lt", "left", "L't", "L", "lt."),
+    "right": ("Rt", "right", "R't", "R", "rt."),
+}
 _SIDE_ZH = {"left": ("左側", "左"), "right": ("右側", "右")}
-_ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th", "11th", "12th")
+_ORDINALS = (
+    "",
+    "1st",
+    "2nd",
+    "3rd",
+    "4th",
+    "5th",
+    "6th",
+    "7th",
+    "8th",
+    "9th",
+    "10th",
+    "11th",
+    "12th",
+)
 _CHINESE_NUMBERS = ("", "一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二")
 _SHORT_NAME = {"rib_fracture": "rib", "clavicle_fracture": "clavicle"}
 # Kinds of statement that are told as background, in one register only.
