@@ -20,9 +20,10 @@ class Exposure:
     """One exposure and its processing.
 
     scatter_ratio is scattered over primary signal behind the patient; blur_px the detector's
-    point spread (standard deviation); sharpening its edge enhancement; photons the quanta per pixel in open air; compression the
-    part of the slow variation that processing takes out; lung_level and dense_level the grey
-    (0 to 1) that lung and the densest tissue get; gamma bends the curve.
+    point spread (standard deviation), sharpening the edge enhancement that follows; photons the
+    quanta per pixel in open air, noise_grain_px how far their noise spreads; compression the part
+    of the slow variation that processing takes out; air_level, lung_level and dense_level the
+    grey (0 to 1) of open air, lung and dense tissue.
     """
 
     scatter_ratio: float
@@ -32,7 +33,7 @@ class Exposure:
     air_level: float
     lung_level: float
     dense_level: float
-    noise_grain: float
+    noise_grain_px: float
     sharpening: float
 
 
@@ -47,7 +48,7 @@ def sample_exposure(rng: np.random.Generator, *, is_portable: bool) -> Exposure:
         air_level=float(rng.uniform(0.0, 0.12)),
         lung_level=float(np.clip(rng.normal(0.42, 0.07), 0.25, 0.58)),
         dense_level=float(np.clip(rng.normal(0.80, 0.05), 0.66, 0.92)),
-        noise_grain=float(rng.uniform(0.35, 0.6)),
+        noise_grain_px=float(rng.uniform(0.35, 0.6)),
         sharpening=float(rng.uniform(0.2, 1.0)),
     )
 
@@ -78,7 +79,7 @@ def expose(rng: np.random.Generator, absorbers: Absorbers, exposure: Exposure) -
     scatter = scatter * inside * np.float32(0.5 * exposure.scatter_ratio)
     signal = np.exp(-total) + cv2.resize(scatter, (columns, rows), interpolation=cv2.INTER_LINEAR)
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), exposure.noise_grain)
+    noise = cv2.GaussianBlur(noise, (0, 0), exposure.noise_grain_px)
     signal = signal + noise * np.sqrt(np.maximum(signal, 1e-6) / np.float32(exposure.photons))
     density = -np.log(np.maximum(signal, np.float32(1e-4)))
     density += np.float32(exposure.sharpening) * (density - cv2.GaussianBlur(density, (0, 0), 2.2))

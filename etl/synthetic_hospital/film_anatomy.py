@@ -11,9 +11,17 @@ from etl.synthetic_hospital.film_request import FilmBox, FilmRequest
 from etl.synthetic_hospital.film_streams import Streams
 from etl.synthetic_hospital.fracture_geometry import broken
 from etl.synthetic_hospital.fracture_site import PlacedFracture, broken_tubes, place_fractures
-from etl.synthetic_hospital.projection import Array, Cloud, FilmGeometry, FilmPoints, projected, splat
+from etl.synthetic_hospital.projection import (
+    Array,
+    Cloud,
+    FilmGeometry,
+    FilmPoints,
+    projected,
+    splat,
+)
 from etl.synthetic_hospital.thorax_bones import Bones, build_bones
-from etl.synthetic_hospital.thorax_organs import LUNG_DENSITY, chest_organs, draw_contents
+from etl.synthetic_hospital.thorax_contents import draw_contents
+from etl.synthetic_hospital.thorax_organs import LUNG_DENSITY, chest_organs
 from etl.synthetic_hospital.thorax_shape import ThoraxShape, sample_shape
 from etl.synthetic_hospital.thorax_tubes import sample_tube
 from etl.synthetic_hospital.thorax_vessels import grow_vessels
@@ -28,7 +36,10 @@ def frontal_absorbers(
     """Everything that a frontal film's rays cross, the view, and the fractures' boxes."""
     is_portable = request.projection == "AP"
     shape = sample_shape(
-        streams["shape"], sex_code=request.sex_code, age_years=request.age_years, is_supine=is_portable
+        streams["shape"],
+        sex_code=request.sex_code,
+        age_years=request.age_years,
+        is_supine=is_portable,
     )
     geometry = frontal_geometry(streams["pose"], request, shape)
     bones = build_bones(streams["bones"], shape, is_posteroanterior=not is_portable)
@@ -54,7 +65,9 @@ def frontal_geometry(
 ) -> FilmGeometry:
     """Draws how the patient stands or lies before the detector, and the beam."""
     is_portable = request.projection == "AP"
-    field_mm = float(rng.normal(400, 14)) * (0.35 + 0.65 * shape.scale) * (1.05 if is_portable else 1)
+    field_mm = (
+        float(rng.normal(400, 14)) * (0.35 + 0.65 * shape.scale) * (1.05 if is_portable else 1)
+    )
     return FilmGeometry(
         rows_px=request.rows_px,
         columns_px=request.columns_px,
@@ -73,7 +86,12 @@ def breakable_bone(bones: Bones, placed: list[PlacedFracture], geometry: FilmGeo
     """Ribs and clavicles, each with the breaks that were placed on it, (H, W) in mm."""
     breaks = broken_tubes(placed)
     points = [
-        broken(sample_tube(tube, geometry, spacing_px=_SPACING_PX), tube, breaks.get(id(tube), []), geometry)
+        broken(
+            sample_tube(tube, geometry, spacing_px=_SPACING_PX),
+            tube,
+            breaks.get(id(tube), []),
+            geometry,
+        )
         for tube in (*bones.ribs.values(), *bones.clavicles.values())
     ]
     return splat(geometry, FilmPoints.joined(points))
@@ -92,7 +110,9 @@ def spine_bone(bones: Bones, geometry: FilmGeometry) -> Array:
     return np.asarray(cv2.GaussianBlur(spine, (0, 0), 1.6 / geometry.pixel_spacing_mm))
 
 
-def _swellings(placed: list[PlacedFracture], geometry: FilmGeometry, size: tuple[int, ...]) -> Array:
+def _swellings(
+    placed: list[PlacedFracture], geometry: FilmGeometry, size: tuple[int, ...]
+) -> Array:
     """Soft-tissue swelling around fresh fractures, (H, W) of the full film, in mm of water."""
     clouds = [one.swelling for one in placed if one.swelling is not None]
     if not clouds:
@@ -117,5 +137,7 @@ def _lung_texture(rng: np.random.Generator, size: tuple[int, ...]) -> Array:
     rows, columns = size
     for step, amount in ((3, 0.035), (8, 0.05), (24, 0.06), (64, 0.08)):
         small = rng.standard_normal((rows // step + 2, columns // step + 2), dtype=np.float32)
-        total += np.float32(amount) * cv2.resize(small, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        total += np.float32(amount) * cv2.resize(
+            small, (columns, rows), interpolation=cv2.INTER_CUBIC
+        )
     return np.maximum(total, 0.3)

@@ -45,7 +45,9 @@ class DeviceLayer:
         thickness = max(round(size_px / 9), 1)
         at = (column_px, row_px + round(size_px))
         canvas = self._canvas(_LEAD)
-        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size_px / 22, 255, thickness, cv2.LINE_AA)
+        cv2.putText(
+            canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size_px / 22, 255, thickness, cv2.LINE_AA
+        )
 
     def attenuation(self) -> Array:
         """All that was drawn, (H, W)."""
@@ -125,7 +127,9 @@ def _airway_tube(rng: np.random.Generator, layer: DeviceLayer, shape: ThoraxShap
     y = shape.vertebra_y_mm.astype(float)
     end = y[2] + rng.uniform(-5, 18)
     for x in (-5.0, 5.0):
-        layer.line(_PLASTIC, np.array([[x + 4, end - 220, 0], [x, end - 90, -5], [x, end, -8]]), 1.2)
+        layer.line(
+            _PLASTIC, np.array([[x + 4, end - 220, 0], [x, end - 90, -5], [x, end, -8]]), 1.2
+        )
     layer.line(_WIRE, np.array([[8.0, end - 220, 0], [4.0, end - 90, -5], [4.0, end, -8]]), 0.9)
 
 
@@ -140,8 +144,8 @@ def _pacemaker(rng: np.random.Generator, layer: DeviceLayer, shape: ThoraxShape,
     y = shape.vertebra_y_mm.astype(float)
     centre = np.array([104.0 + rng.normal(0, 6), y[2] + 14, z])
     for dx in (-9.0, 9.0):
-        layer.disc(_METAL, centre + [dx, 0, 0], 17.0)
-    layer.disc(_METAL, centre + [0, -13, 0], 11.0)
+        layer.disc(_METAL, centre + np.array([dx, 0, 0]), 17.0)
+    layer.disc(_METAL, centre + np.array([0, -13, 0]), 11.0)
     for tip in ([18.0, y[8] + 12, 25.0], [-24.0, y[7], 20.0]):
         knots = [centre, [70.0, y[1] + 12, 30], [10.0, y[2] + 10, 10], [-20.0, y[5], 5], tip]
         layer.line(_WIRE, np.array(knots), 1.5)

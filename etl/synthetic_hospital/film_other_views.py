@@ -8,13 +8,19 @@ import cv2
 import numpy as np
 
 from etl.synthetic_hospital.appearance import BONE_PER_MM, WATER_PER_MM, Absorbers
-from etl.synthetic_hospital.film_anatomy import breakable_bone, fixed_bone, frontal_geometry, spine_bone
+from etl.synthetic_hospital.film_anatomy import (
+    breakable_bone,
+    fixed_bone,
+    frontal_geometry,
+    spine_bone,
+)
 from etl.synthetic_hospital.film_devices import plain_marker
 from etl.synthetic_hospital.film_request import FilmRequest
 from etl.synthetic_hospital.film_streams import Streams
 from etl.synthetic_hospital.projection import Array, FilmGeometry, FilmPoints, splat
 from etl.synthetic_hospital.thorax_bones import build_bones, plain_tube
-from etl.synthetic_hospital.thorax_organs import LUNG_DENSITY, Ellipsoid, draw_contents
+from etl.synthetic_hospital.thorax_contents import Ellipsoid, draw_contents
+from etl.synthetic_hospital.thorax_organs import LUNG_DENSITY
 from etl.synthetic_hospital.thorax_shape import ThoraxShape, sample_shape
 from etl.synthetic_hospital.thorax_tubes import Tube, sample_tube
 
@@ -28,7 +34,9 @@ def lateral_absorbers(request: FilmRequest, streams: Streams) -> tuple[Absorbers
     geometry = replace(frontal, turn_rad=np.pi / 2 + frontal.turn_rad, detector_z_mm=220.0)
     bones = build_bones(streams["bones"], shape, is_posteroanterior=True)
     # The raised arms are out of the beam; the blades stay.
-    bones = replace(bones, others=tuple(tube for tube in bones.others if not _is_arm(tube, shape)), clavicles={})
+    bones = replace(
+        bones, others=tuple(tube for tube in bones.others if not _is_arm(tube, shape)), clavicles={}
+    )
     slow_geometry = geometry.reduced(_SLOW_STEP_PX)
     lung, tissue = _lateral_organs(streams, shape, replace(slow_geometry, turn_rad=0.0))
     bone = fixed_bone(bones, slow_geometry)
@@ -47,7 +55,8 @@ def abdomen_absorbers(request: FilmRequest, streams: Streams) -> tuple[Absorbers
     bones = build_bones(streams["bones"], shape, is_posteroanterior=True)
     slow_geometry = geometry.reduced(_SLOW_STEP_PX)
     pelvis = [
-        sample_tube(tube, slow_geometry, spacing_px=0.8).points() for tube in _pelvis(shape, pelvis_y)
+        sample_tube(tube, slow_geometry, spacing_px=0.8).points()
+        for tube in _pelvis(shape, pelvis_y)
     ]
     bone = splat(slow_geometry, FilmPoints.joined(pelvis)) + spine_bone(bones, slow_geometry)
     tissue = _abdomen_tissue(streams, shape, slow_geometry, pelvis_y)
@@ -91,7 +100,9 @@ def _lateral_organs(
     heart_y = contents.heart[0].centre_mm[1]
     width = shape.heart_width_mm
     heart = Ellipsoid(
-        centre_mm=(28.0, heart_y, 0.0), semi_mm=(0.85 * width, 0.9 * width, 0.9 * width), roll_rad=-0.5
+        centre_mm=(28.0, heart_y, 0.0),
+        semi_mm=(0.85 * width, 0.9 * width, 0.9 * width),
+        roll_rad=-0.5,
     ).chord(geometry)
     wall = 22 + 0.7 * shape.fat_mm
     outline = np.clip(1 - (np.abs(z - middle - 2) / (depth + wall)) ** 2.6, 0, 1) ** 0.4
@@ -134,15 +145,29 @@ def _pelvis(shape: ThoraxShape, y: float) -> list[Tube]:
             return np.array([(sign * a * s, y + b * s, -30.0) for a, b in knots], dtype=np.float32)
 
         tubes += [
-            plain_tube(at((42, 0), (92, -38), (140, -8), (132, 42)), [7, 8, 8, 7], [9, 9, 9, 8], 1.8, 0.2),
-            plain_tube(at((80, 5), (108, 20), (100, 70)), [28, 24, 16], [4, 4, 10], 1.0, 0.15),
-            plain_tube(at((40, 18), (62, 60), (92, 92)), [9, 10, 12], [9, 10, 12], 1.8, 0.2),
-            plain_tube(at((98, 92), (50, 108), (6, 124)), [10, 7, 10], [10, 7, 8], 1.4, 0.2),
-            plain_tube(at((88, 120), (62, 150), (10, 132)), [10, 7, 6], [9, 7, 6], 1.4, 0.2),
-            plain_tube(at((98, 78), (102, 98), (108, 116)), [18, 23, 18], [18, 23, 18], 1.2, 0.16),
-            plain_tube(at((105, 98), (134, 122), (146, 240)), [18, 17, 14], [18, 17, 14], 3.0, 0.2),
-            plain_tube(at((152, 92), (148, 124), (146, 160)), [9, 13, 13], [9, 13, 12], 1.5, 0.2),
+            plain_tube(
+                at((42, 0), (92, -38), (140, -8), (132, 42)),
+                [7, 8, 8, 7],
+                [9, 9, 9, 8],
+                1.8,
+                spongy=0.2,
+            ),
+            plain_tube(
+                at((80, 5), (108, 20), (100, 70)), [28, 24, 16], [4, 4, 10], 1.0, spongy=0.15
+            ),
+            plain_tube(at((40, 18), (62, 60), (92, 92)), [9, 10, 12], [9, 10, 12], 1.8, spongy=0.2),
+            plain_tube(at((98, 92), (50, 108), (6, 124)), [10, 7, 10], [10, 7, 8], 1.4, spongy=0.2),
+            plain_tube(at((88, 120), (62, 150), (10, 132)), [10, 7, 6], [9, 7, 6], 1.4, spongy=0.2),
+            plain_tube(
+                at((98, 78), (102, 98), (108, 116)), [18, 23, 18], [18, 23, 18], 1.2, spongy=0.16
+            ),
+            plain_tube(
+                at((105, 98), (134, 122), (146, 240)), [18, 17, 14], [18, 17, 14], 3.0, spongy=0.2
+            ),
+            plain_tube(
+                at((152, 92), (148, 124), (146, 160)), [9, 13, 13], [9, 13, 12], 1.5, spongy=0.2
+            ),
         ]
     sacrum = np.array([(0, y - 12 * s, -70), (0, y + 30 * s, -95), (0, y + 95 * s, -80)])
-    tubes.append(plain_tube(sacrum, [46 * s, 34 * s, 10], [14, 12, 6], 1.2, 0.2))
+    tubes.append(plain_tube(sacrum, [46 * s, 34 * s, 10], [14, 12, 6], 1.2, spongy=0.2))
     return tubes

@@ -55,7 +55,9 @@ class FilmRequest:
         _check("sex_code", self.sex_code, ("F", "M"))
         _check("projection", self.projection, PROJECTIONS)
         if min(self.rows_px, self.columns_px) < 64:
-            raise ValueError(f"{self.rows_px} x {self.columns_px} pixels, at least 64 x 64 are needed")
+            raise ValueError(
+                f"{self.rows_px} x {self.columns_px} pixels, at least 64 x 64 are needed"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,9 +72,13 @@ def draw_break(
     )
 
 
-def broken(samples: TubeSamples, tube: Tube, breaks: list[Break], geometry: FilmGeometry) -> FilmPoints:
+def broken(
+    samples: TubeSamples, tube: Tube, breaks: list[Break], geometry: FilmGeometry
+) -> FilmPoints:
     """The tube's points after its breaks; points farther than a break's reach do not move."""
     points = samples.points()
+    if breaks:
+        points = FilmPoints.joined([points])
     around = len(samples.turn_rad)
     for one in breaks:
         first, last = np.searchsorted(
@@ -110,7 +114,8 @@ def _moved(
     columns, rows = fragment * fade * column, fragment * fade * row
     if one.callus_mm:
         swell = one.callus_mm * _swelling(offset, one) * scale
-        across, down = samples.offset_column[near], samples.offset_row[near]
+        across = samples.column[near] - samples.axis_px[near, 0, None]
+        down = samples.row[near] - samples.axis_px[near, 1, None]
         widest = np.maximum(np.hypot(across, down).max(axis=1, keepdims=True), 1.0)
         columns, rows = columns + swell * across / widest, rows + swell * down / widest
     return columns.astype(np.float32), rows.astype(np.float32)
@@ -123,11 +128,19 @@ def _swelling(offset_mm: Array, one: Break) -> Array:
 
 
 def site_points(
-    samples: TubeSamples, tube: Tube, site_mm: float, site: Break | None, finding: str, geometry: FilmGeometry
+    samples: TubeSamples,
+    tube: Tube,
+    geometry: FilmGeometry,
+    *,
+    site_mm: float,
+    site: Break | None,
+    finding: str,
 ) -> tuple[Array, Array]:
     """Columns and rows (K,) of the (broken) bone's points that a reader would box."""
     points = broken(samples, tube, [site] if site else [], geometry)
-    near = np.repeat(np.abs(samples.arc_mm - site_mm) < 0.75 * _REACH_MM[finding], len(samples.turn_rad))
+    near = np.repeat(
+        np.abs(samples.arc_mm - site_mm) < 0.75 * _REACH_MM[finding], len(samples.turn_rad)
+    )
     return points.column[near], points.row[near]
 
 

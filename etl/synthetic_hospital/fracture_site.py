@@ -9,7 +9,7 @@ import numpy as np
 from etl.synthetic_hospital.film_request import SIDES, FilmBox, FractureRequest
 from etl.synthetic_hospital.fracture_geometry import Break, draw_break, haematoma, site_points
 from etl.synthetic_hospital.projection import Array, Cloud, FilmGeometry
-from etl.synthetic_hospital.thorax_bones import SIDE_SIGN, Bones, rib_angles
+from etl.synthetic_hospital.thorax_bones import Bones, rib_angles
 from etl.synthetic_hospital.thorax_shape import ThoraxShape
 from etl.synthetic_hospital.thorax_tubes import Tube, sample_tube
 
@@ -108,14 +108,14 @@ def _placed(
     if site is not None and not request.is_old:
         swelling = haematoma(rng, site, tube)
     samples = sample_tube(tube, geometry, spacing_px=2.0)
-    outline = site_points(samples, tube, site_mm, site, request.finding, geometry)
+    outline = site_points(
+        samples, tube, geometry, site_mm=site_mm, site=site, finding=request.finding
+    )
     box = _box(request, outline, geometry)
     return PlacedFracture(request=request, tube=tube, site=site, swelling=swelling, box=box)
 
 
-def _box(
-    request: FractureRequest, outline: tuple[Array, Array], geometry: FilmGeometry
-) -> FilmBox:
+def _box(request: FractureRequest, outline: tuple[Array, Array], geometry: FilmGeometry) -> FilmBox:
     column, row = outline
     margin = _BOX_MARGIN * geometry.columns_px
     smallest = _SMALLEST_BOX[request.finding] * geometry.columns_px

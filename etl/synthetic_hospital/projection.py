@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """Bone as point masses: positions_mm (N, 3) and volumes_mm3 (N,) of cortical-equivalent bone."""
+    """Bone as point masses: positions_mm (N, 3) and volumes_mm3 (N,), cortical-equivalent."""
 
     positions_mm: Array
     volumes_mm3: Array
@@ -60,7 +60,7 @@ class FilmGeometry:
         return np.asarray(ratio, dtype=np.float32)
 
     def turned(self, positions_mm: Array) -> Array:
-        """Positions (N, 3) in the beam's frame: the patient turned, then rolled in the film plane."""
+        """Positions (N, 3) in the beam's frame: the patient turned, then rolled."""
         c, s = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
         x, y, z = positions_mm[..., 0], positions_mm[..., 1], positions_mm[..., 2]
         x, z = c * x + s * z, c * z - s * x
@@ -69,7 +69,7 @@ class FilmGeometry:
         return np.stack([c * x - s * y, s * x + c * y + np.float32(self.centre_y_mm), z], axis=-1)
 
     def project(self, positions_mm: Array) -> tuple[Array, Array, Array]:
-        """Column and row in pixels (pixel centres at whole numbers) and magnification, each (N,)."""
+        """Column and row in pixels (centres at whole numbers) and magnification, each (N,)."""
         beam = self.turned(positions_mm)
         magnification = self.magnification(beam[..., 2])
         scale = magnification / np.float32(self.pixel_spacing_mm)
@@ -82,7 +82,7 @@ class FilmGeometry:
         )
 
     def directions(self, vectors: Array, magnification: Array) -> Array:
-        """Film-plane displacement in pixels (N, 2) of world vectors (N, 3) at a magnification (N,)."""
+        """Displacement in pixels (N, 2) of world vectors (N, 3) at a magnification (N,)."""
         turned = self.turned(vectors + np.array([0, self.centre_y_mm, 0], dtype=np.float32))
         flat = turned[..., :2] - np.array([0, self.centre_y_mm], dtype=np.float32)
         return np.asarray(flat * (magnification / np.float32(self.pixel_spacing_mm))[..., None])
@@ -103,19 +103,18 @@ class FilmGeometry:
         scale = self.pixel_spacing_mm / float(self.magnification(depth_mm))
         columns = (np.arange(self.columns_px)[window[1]] - (self.columns_px - 1) / 2) * scale
         rows = (np.arange(self.rows_px)[window[0]] - (self.rows_px - 1) / 2) * scale
-        u, v = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+        columns = (columns + self.centre_x_mm).astype(np.float32)
+        u, v = np.meshgrid(columns, rows.astype(np.float32))
         c, s = np.float32(np.cos(self.tilt_rad)), np.float32(np.sin(self.tilt_rad))
-        return c * u + s * v + np.float32(self.centre_x_mm), c * v - s * u + np.float32(
-            self.centre_y_mm
-        )
+        return c * u + s * v, c * v - s * u + np.float32(self.centre_y_mm)
 
     def window(self, centre_mm: Array, radius_mm: float) -> tuple[slice, slice]:
         """Rows and columns that a sphere about a point of the beam's frame can reach."""
         magnification = float(self.magnification(centre_mm[2]))
         scale = magnification / self.pixel_spacing_mm
         c, s = np.cos(self.tilt_rad), np.sin(self.tilt_rad)
-        x, y = centre_mm[0] - self.centre_x_mm, centre_mm[1] - self.centre_y_mm
-        middle = ((s * x + c * y) * scale, (c * x - s * y) * scale)
+        x, y = centre_mm[0], centre_mm[1] - self.centre_y_mm
+        middle = ((s * x + c * y) * scale, (c * x - s * y - self.centre_x_mm) * scale)
         reach = radius_mm * scale + 2
         slices = []
         for at, size in zip(middle, (self.rows_px, self.columns_px), strict=True):
@@ -162,4 +161,6 @@ def splat(geometry: FilmGeometry, points: FilmPoints) -> Array:
     cell = np.where(inside, top * wide + left, wide * high)
     sums = np.bincount(cell, weights=points.thickness_mm, minlength=wide * high + 1)[:-1]
     fine = cv2.GaussianBlur(sums.astype(np.float32).reshape(high, wide), (0, 0), 0.7)
-    return 4 * cv2.resize(fine, (geometry.columns_px, geometry.rows_px), interpolation=cv2.INTER_AREA)
+    return 4 * cv2.resize(
+        fine, (geometry.columns_px, geometry.rows_px), interpolation=cv2.INTER_AREA
+    )

@@ -42,7 +42,9 @@ def build_bones(rng: np.random.Generator, shape: ThoraxShape, *, is_posteroanter
     for sign in SIDE_SIGN.values():
         others += _shoulder(shape, sign, density, is_posteroanterior=is_posteroanterior)
     others += [_sternum(shape, density)]
-    return Bones(ribs=ribs, clavicles=clavicles, others=tuple(others), spine=build_spine(shape, density))
+    return Bones(
+        ribs=ribs, clavicles=clavicles, others=tuple(others), spine=build_spine(shape, density)
+    )
 
 
 def rib_angles(shape: ThoraxShape, number: int) -> Array:
@@ -121,10 +123,13 @@ def _shoulder(
     elbow = (216 + 20 * shape.arm_drop, 330.0, -30.0)
 
     def bone(
-        knots: list[tuple[float, float, float]], half: list[float], depth: list[float], cortex: float
+        knots: list[tuple[float, float, float]],
+        half: list[float],
+        depth: list[float],
+        cortex: float,
     ) -> Tube:
         points = np.asarray(knots) * [sign * shape.scale, shape.scale, 1.0]
-        return plain_tube(points, half, depth, cortex * density, 0.16 * density)
+        return plain_tube(points, half, depth, cortex * density, spongy=0.16 * density)
 
     blade_middle = (110 + out, 95.0, -96.0)
     return [
@@ -135,9 +140,18 @@ def _shoulder(
         bone([glenoid, (150.0, 40.0, -16.0), coracoid], [8, 6, 5], [8, 6, 5], 0.9),
         bone([(161.0, 34.0, -40.0), glenoid, (158.0, 68.0, -42.0)], [5, 6, 5], [10, 12, 9], 1.0),
         bone([(188.0, 66.0, -33.0), (194.0, 110.0, -32.0), elbow], [15, 12, 11], [15, 12, 11], 2.0),
-        bone([(184.0, y, -34.0) for y in (26, 29, 36, 48, 60, 67, 72)], *[[3, 12, 19, 22, 19, 15, 14]] * 2, 0.7),
+        bone(
+            [(184.0, y, -34.0) for y in (26, 29, 36, 48, 60, 67, 72)],
+            *[[3, 12, 19, 22, 19, 15, 14]] * 2,
+            0.7,
+        ),
         # The blade's thin middle, as one broad flat tube.
-        bone([(124 + out * 0.7, 48.0, -76.0), (126 + out, 100.0, -84.0), tip], [1, 1, 1], [30, 22, 4], 0.5),
+        bone(
+            [(124 + out * 0.7, 48.0, -76.0), (126 + out, 100.0, -84.0), tip],
+            [1, 1, 1],
+            [30, 22, 4],
+            0.5,
+        ),
     ]
 
 
@@ -145,7 +159,9 @@ def _sternum(shape: ThoraxShape, density: float) -> Tube:
     front = shape.back_z_mm + 2 * shape.half_depth_mm
     points = [(0.0, 52.0, front[2] - 6), (0.0, 100.0, front[3] + 2), (0.0, 190.0, front[5] + 6)]
     scaled = np.asarray(points) * [1, shape.scale, 1]
-    return plain_tube(scaled, [24, 16, 15], [5, 5, 4], 0.5 * density, 0.12, up=(1.0, 0.0, 0.0))
+    return plain_tube(
+        scaled, [24, 16, 15], [5, 5, 4], 0.5 * density, spongy=0.12, up=(1.0, 0.0, 0.0)
+    )
 
 
 def plain_tube(
@@ -153,6 +169,7 @@ def plain_tube(
     half_height: list[float],
     half_depth: list[float],
     cortex: float,
+    *,
     spongy: float,
     up: tuple[float, float, float] | None = None,
 ) -> Tube:

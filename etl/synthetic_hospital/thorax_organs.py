@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from etl.synthetic_hospital.projection import Array, FilmGeometry
+from etl.synthetic_hospital.thorax_contents import ChestContents
 from etl.synthetic_hospital.thorax_shape import ThoraxShape
 
 LUNG_DENSITY = 0.26
@@ -25,136 +26,14 @@ class Organs:
     lung_mm: Array
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ellipsoid:
-    """Centre and semi-axes in mm; roll_rad turns it in the film's plane.
-
-    fullness 0.5 is an ellipsoid; less makes a fuller body, more one that thins towards its edge.
-    """
-
-    centre_mm: tuple[float, float, float]
-    semi_mm: tuple[float, float, float]
-    roll_rad: float = 0.0
-    fullness: float = 0.5
-
-    def chord(self, geometry: FilmGeometry) -> Array:
-        """Length (H, W) that each ray spends inside."""
-        x0, y0, z0 = self.centre_mm
-        turned = geometry.turn_rad
-        centre = np.array([x0 * np.cos(turned) + z0 * np.sin(turned), y0, z0], dtype=np.float32)
-        window = geometry.window(centre, max(self.semi_mm[:2]))
-        length = np.zeros((geometry.rows_px, geometry.columns_px), dtype=np.float32)
-        x, y = geometry.grid(z0, window)
-        x, y = x - centre[0], y - centre[1]
-        c, s = np.float32(np.cos(self.roll_rad)), np.float32(np.sin(self.roll_rad))
-        across, down = (c * x + s * y) / self.semi_mm[0], (c * y - s * x) / self.semi_mm[1]
-        inside = np.maximum(1 - across * across - down * down, 0)
-        length[window] = 2 * self.semi_mm[2] * inside**self.fullness
-        return length
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChestContents:
-    """The organs that a seed draws inside one thorax; domes are (right, left) diaphragm tops."""
-
-    heart: tuple[Ellipsoid, ...]
-    vessels: tuple[Ellipsoid, ...]
-    air: tuple[Ellipsoid, ...]
-    breasts: tuple[Ellipsoid, ...]
-    dome_y_mm: tuple[float, float]
-    dome_height_mm: float
-
-
-def draw_contents(rng: np.random.Generator, shape: ThoraxShape) -> ChestContents:
-    """Draws heart, great vessels, trachea, stomach bubble, breasts and diaphragm of a patient."""
-    s = shape.scale
-    y = shape.vertebra_y_mm.astype(float)
-    width = shape.heart_width_mm
-    breath = shape.inspiration
-    dome = float(y[8] + 14 + 22 * breath + rng.normal(0, 4))
-    domes = (dome, dome + float(rng.uniform(4, 16)))
-    base = domes[1] - 2.0
-    heart_y = base - 0.62 * width
-    left = Ellipsoid(
-        centre_mm=(0.46 * width, heart_y + 0.1 * width, 20.0),
-        semi_mm=(1.06 * width, 0.74 * width, 1.4 * width),
-        fullness=0.4,
-        roll_rad=float(np.deg2rad(rng.uniform(28, 46) - 8 * breath)),
-    )
-    right = Ellipsoid(centre_mm=(-0.14 * width, heart_y + 6, 12.0), semi_mm=(0.6 * width, 0.85 * width, 1.35 * width), fullness=0.4)
-    outflow = Ellipsoid(centre_mm=(6.0, heart_y - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 50.0))
-    arch = float(y[3] + 16)
-    knob = 14 + 0.08 * max(shape.age_years - 30, 0)
-    vessels = (
-        Ellipsoid(centre_mm=(18 * s, arch, -8.0), semi_mm=(knob * 1.15 * s, knob * s, 42.0)),
-        Ellipsoid(centre_mm=(-1.0, y[2], -5.0), semi_mm=(34 * s, 105 * s, 75.0), fullness=0.35),
-        Ellipsoid(centre_mm=(16 * s, y[8], -45.0), semi_mm=(15 * s, 150.0, 14.0)),
-        Ellipsoid(centre_mm=(0.0, y[5], -45.0), semi_mm=(26 * s, 330.0, 42.0), fullness=0.6),
-        Ellipsoid(centre_mm=(22 * s, arch + 30 * s, 8.0), semi_mm=(17 * s, 18 * s, 24.0)),
-        Ellipsoid(centre_mm=(-34 * s, arch + 36 * s, 0.0), semi_mm=(19 * s, 34 * s, 38.0), roll_rad=-0.3, fullness=1.2),
-        Ellipsoid(centre_mm=(36 * s, arch + 30 * s, -4.0), semi_mm=(20 * s, 30 * s, 38.0), roll_rad=0.4, fullness=1.2),
-    )
-    crura = Ellipsoid(centre_mm=(2.0, domes[1] + 22, -15.0), semi_mm=(50 * s, 44.0, 75.0), fullness=0.8)
-    carina = arch + 16 * s
-    air = [
-        Ellipsoid(centre_mm=(-1.0, carina - 90, -8.0), semi_mm=(9.0 * s, 96.0, 11.0)),
-        Ellipsoid(centre_mm=(-13 * s, carina + 10, -10.0), semi_mm=(6.0 * s, 22.0 * s, 6.0), roll_rad=0.7),
-        Ellipsoid(centre_mm=(17 * s, carina + 10, -10.0), semi_mm=(5.5 * s, 26.0 * s, 5.5), roll_rad=-0.95),
-    ]
-    if rng.random() < 0.75:
-        size = rng.uniform(14, 34)
-        air.append(
-            Ellipsoid(
-                centre_mm=(float(rng.uniform(50, 85)), domes[1] + 10 + 0.7 * size, 10.0),
-                semi_mm=(1.3 * size, 0.7 * size, 0.9 * size),
-                roll_rad=float(rng.normal(0, 0.2)),
-            )
-        )
-    for _ in range(int(rng.integers(0, 4))):
-        size = rng.uniform(7, 15)
-        air.append(
-            Ellipsoid(
-                centre_mm=(float(rng.uniform(-30, 120)), domes[1] + float(rng.uniform(50, 100)), 30.0),
-                semi_mm=(1.5 * size, size, size),
-                roll_rad=float(rng.normal(0, 0.6)),
-            )
-        )
-    return ChestContents(
-        heart=(left, right, outflow),
-        vessels=(*vessels, crura),
-        air=tuple(air),
-        breasts=_breasts(rng, shape),
-        dome_y_mm=domes,
-        dome_height_mm=float(rng.uniform(38, 56)),
-    )
-
-
-def _breasts(rng: np.random.Generator, shape: ThoraxShape) -> tuple[Ellipsoid, ...]:
-    size = rng.uniform(0.7, 1.25) * (1 + shape.fat_mm / 90)
-    sag = rng.uniform(0, 25)
-    droop = rng.normal(0, 4)
-    if not shape.is_female:
-        size, sag = 0.55 * size, 0.0
-    y = float(shape.vertebra_y_mm[7]) + sag
-    depth = (15.0 if shape.is_female else 5.0) * size
-    return tuple(
-        Ellipsoid(
-            centre_mm=(sign * 78.0 * shape.scale, y + sign * droop, 105.0),
-            semi_mm=(60 * size**0.5, 56 * size**0.5, depth),
-            fullness=0.62,
-        )
-        for sign in (-1.0, 1.0)
-    )
-
-
 def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestContents) -> Organs:
     """Line integrals of a frontal chest on every step_px-th pixel."""
     lung = sum(lung_chord(geometry, shape, contents, sign) for sign in (-1.0, 1.0))
     assert isinstance(lung, np.ndarray)
     heart = np.max([one.chord(geometry) for one in contents.heart], axis=0)
     heart = heart * _above_diaphragm(geometry, contents)
-    vessels = [one.chord(geometry) for one in contents.vessels]
-    solid = heart + np.max(vessels[:4], axis=0) + np.max(vessels[4:], axis=0)
+    middle = np.max([one.chord(geometry) for one in contents.mediastinum], axis=0)
+    solid = heart + middle + np.max([one.chord(geometry) for one in contents.hila], axis=0)
     # Organs' outlines are steps on this coarse grid; on a film they are not.
     lung = cv2.GaussianBlur(np.maximum(lung - solid, 0), (0, 0), 0.8)
     tissue = body_chord(geometry.reduced(2), shape)
@@ -164,6 +43,8 @@ def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestCont
     for gas in contents.air:
         tissue = tissue - gas.chord(geometry)
     lung = np.minimum(lung, np.maximum(tissue - 40, 0))
+    for patch in contents.haze:
+        lung = np.maximum(lung - patch.chord(geometry), 0.55 * lung)
     return Organs(tissue_mm=np.maximum(tissue, 0) - lung, lung_mm=lung)
 
 
@@ -185,7 +66,9 @@ def lung_chord(
     x, y = geometry.grid(0.0, window)
     x = x * np.float32(sign)
     profile = _lung_profile(shape)
-    place = np.clip((y - profile.top_mm) / profile.step_mm, 0, len(profile.outer) - 1).astype(np.int32)
+    place = np.clip((y - profile.top_mm) / profile.step_mm, 0, len(profile.outer) - 1).astype(
+        np.int32
+    )
     outer, middle = profile.outer[place], profile.middle[place]
     ratio = np.sqrt(np.clip(1 - (x / outer) ** 2, 0, 1))
     z_back = middle - profile.behind[place] * ratio
@@ -246,20 +129,28 @@ def body_chord(geometry: FilmGeometry, shape: ThoraxShape) -> Array:
     side_y = shape.vertebra_y_mm + 6 + shape.slope * shape.half_depth_mm
     wall = 34 + 0.8 * fat
     at = np.concatenate([[20.0, 60.0], side_y[3:], [side_y[-1] + 60]])
-    half = np.concatenate([[135 * s, 142 * s], shape.half_width_mm[3:9], [shape.half_width_mm[8]] * 4])
+    half = np.concatenate(
+        [[135 * s, 142 * s], shape.half_width_mm[3:9], [shape.half_width_mm[8]] * 4]
+    )
     half = np.interp(y, at, half + wall + np.where(at < side_y[5], 12, 0))
     depth = np.interp(y, at, np.interp(at, side_y, shape.half_depth_mm) + 14 + 0.6 * fat)
     trunk = _superellipse(x, half, depth, 2.4) * _rise(y, 2 - 0.1 * fat, 60)
     neck_half = (56 + 0.35 * fat) * s
     neck = _superellipse(x, np.full_like(x, neck_half), np.full_like(x, 74 + 0.4 * fat), 2.4)
     neck = neck * (1 - _rise(y, 40, 80))
-    slope_y = np.interp(x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-88, -48, -22, -8, 16, 85])
+    slope_y = np.interp(
+        x, [45 * s, 75 * s, 120 * s, 165 * s, 196 * s, 222 * s], [-88, -48, -22, -8, 16, 85]
+    )
     shoulder_half = (206 + 0.4 * fat) * s
-    shoulder = _superellipse(x, np.full_like(x, shoulder_half), np.full_like(x, 72 + 0.5 * fat), 2.8)
+    shoulder = _superellipse(
+        x, np.full_like(x, shoulder_half), np.full_like(x, 72 + 0.5 * fat), 2.8
+    )
     shoulder = shoulder * np.sqrt(_ramp(y - slope_y + 0.25 * fat, 34)) * (1 - _rise(y, 95, 170))
     arm_x = np.interp(y, [40, 330], [186 * s, (216 + 22 * shape.arm_drop) * s])
     arm_half = (48 + 0.55 * fat) * s
-    arm = _superellipse(np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 60 + 0.5 * fat), 2.4)
+    arm = _superellipse(
+        np.abs(x - arm_x), np.full_like(x, arm_half), np.full_like(x, 60 + 0.5 * fat), 2.4
+    )
     arm = arm * _ramp(y - 40, 60)
     joined = (trunk**5 + neck**5 + shoulder**5 + arm**5) ** 0.2
     return np.asarray(joined, dtype=np.float32)

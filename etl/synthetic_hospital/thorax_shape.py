@@ -60,7 +60,9 @@ class ThoraxShape:
         return np.stack([side * x, y, z], axis=-1).astype(np.float32)
 
 
-def sample_shape(rng: np.random.Generator, *, sex_code: str, age_years: int, is_supine: bool) -> ThoraxShape:
+def sample_shape(
+    rng: np.random.Generator, *, sex_code: str, age_years: int, is_supine: bool
+) -> ThoraxShape:
     """Draws one patient; is_supine (a portable AP film) breathes in less deeply."""
     is_female = sex_code == "F"
     scale = float(rng.normal(0.93 if is_female else 1.01, 0.045))
@@ -85,7 +87,8 @@ def sample_shape(rng: np.random.Generator, *, sex_code: str, age_years: int, is_
         vertebra_y_mm=(y + rng.normal(0, 0.8, RIB_COUNT)).astype(np.float32),
         half_width_mm=_scaled(_HALF_WIDTH_MM, scale * width * breadth),
         half_depth_mm=_scaled(_HALF_DEPTH_MM, scale * breadth * (1 + 0.12 * kyphosis)),
-        back_z_mm=(-92 - 16 * (1 + kyphosis) * (curve - 0.5)).astype(np.float32) * np.float32(scale),
+        back_z_mm=(-92 - 16 * (1 + kyphosis) * (curve - 0.5)).astype(np.float32)
+        * np.float32(scale),
         end_rad=np.deg2rad(np.asarray(_END_DEG) + rng.normal(0, 3, RIB_COUNT)).astype(np.float32),
         slope=np.tan(np.deg2rad(slope_deg)).astype(np.float32),
         arm_drop=float(rng.uniform(0, 1)),

@@ -49,16 +49,20 @@ def _vertebra() -> Cloud:
     """
     rng = np.random.default_rng(20)
     parts = [
-        _column(rng, 900, (0.0, 0.5, 0.0), (1.0, 0.5, 0.95), shell=False, volume=0.27),
-        _column(rng, 420, (0.0, 0.5, 0.0), (0.97, 0.5, 0.92), shell=True, volume=0.14),
-        _column(rng, 320, (0.0, 0.02, 0.0), (1.0, 0.03, 0.95), shell=False, volume=0.04),
-        _column(rng, 320, (0.0, 0.98, 0.0), (1.0, 0.03, 0.95), shell=False, volume=0.04),
-        _column(rng, 120, (0.0, 0.95, -2.2), (0.2, 0.32, 0.7), shell=False, volume=0.07),
+        _column(rng, 900, (0.0, 0.5, 0.0), (1.0, 0.5, 0.95), is_hollow=False, volume=0.27),
+        _column(rng, 420, (0.0, 0.5, 0.0), (0.97, 0.5, 0.92), is_hollow=True, volume=0.14),
+        _column(rng, 320, (0.0, 0.02, 0.0), (1.0, 0.03, 0.95), is_hollow=False, volume=0.04),
+        _column(rng, 320, (0.0, 0.98, 0.0), (1.0, 0.03, 0.95), is_hollow=False, volume=0.04),
+        _column(rng, 120, (0.0, 0.95, -2.2), (0.2, 0.32, 0.7), is_hollow=False, volume=0.07),
     ]
     for sign in (-1.0, 1.0):
         parts += [
-            _column(rng, 110, (0.62 * sign, 0.32, -1.2), (0.22, 0.2, 0.4), shell=True, volume=0.02),
-            _column(rng, 130, (1.35 * sign, 0.34, -1.8), (0.62, 0.15, 0.3), shell=False, volume=0.03),
+            _column(
+                rng, 110, (0.62 * sign, 0.32, -1.2), (0.22, 0.2, 0.4), is_hollow=True, volume=0.02
+            ),
+            _column(
+                rng, 130, (1.35 * sign, 0.34, -1.8), (0.62, 0.15, 0.3), is_hollow=False, volume=0.03
+            ),
         ]
     return Cloud.joined(parts)
 
@@ -69,7 +73,7 @@ def _column(
     centre: tuple[float, float, float],
     half: tuple[float, float, float],
     *,
-    shell: bool,
+    is_hollow: bool,
     volume: float,
 ) -> Cloud:
     """An upright elliptic cylinder, waisted a little, filled or as its side wall alone."""
@@ -77,7 +81,7 @@ def _column(
     along = np.arange(count)[:, None] * _R3 + rng.uniform(0, 1, 3)
     turn, reach, down = (2 * np.pi * along[:, 0] % (2 * np.pi), along[:, 1] % 1, along[:, 2] % 1)
     down = 2 * down - 1
-    reach = np.ones(count) if shell else np.sqrt(reach)
+    reach = np.ones(count) if is_hollow else np.sqrt(reach)
     reach = reach * (0.9 + 0.1 * down**2)
     offsets = np.stack([reach * np.cos(turn), down, reach * np.sin(turn)], axis=1)
     positions: Array = (np.asarray(centre) + offsets * np.asarray(half)).astype(np.float32)

@@ -61,13 +61,13 @@ class Tube:
 class TubeSamples:
     """A tube's points on the film, as (stations, points around) arrays.
 
-    offset_* (S, A) are pixels from the axis (axis_px, (S, 2)); arc_mm (S,) is the place along
-    the axis and turn_rad (A,) the place around it; pixels_per_mm (S,) the local scale.
+    column, row and thickness_mm are (S, A); axis_px (S, 2) is the axis on the film, arc_mm (S,)
+    the place along it, turn_rad (A,) the place around it, pixels_per_mm (S,) the local scale.
     """
 
     axis_px: Array
-    offset_column: Array
-    offset_row: Array
+    column: Array
+    row: Array
     thickness_mm: Array
     arc_mm: Array
     turn_rad: Array
@@ -76,8 +76,8 @@ class TubeSamples:
     def points(self) -> FilmPoints:
         """The points as one flat list."""
         return FilmPoints(
-            column=(self.offset_column + self.axis_px[:, 0, None]).ravel(),
-            row=(self.offset_row + self.axis_px[:, 1, None]).ravel(),
+            column=self.column.ravel(),
+            row=self.row.ravel(),
             thickness_mm=self.thickness_mm.ravel(),
         )
 
@@ -96,25 +96,24 @@ def sample_tube(tube: Tube, geometry: FilmGeometry, *, spacing_px: float) -> Tub
     depth_px = geometry.directions(depth * tube.half_depth_mm[:, None], magnification)
     stations = max(int(arc[-1] * float(scale.mean()) / spacing_px), 4)
     at = ((np.arange(stations) + 0.5) * (arc[-1] / stations)).astype(np.float32)
-    known = np.stack(
-        [column, row, *height_px.T, *depth_px.T, scale, *_areas(tube)], axis=1
-    )
+    known = np.stack([column, row, *height_px.T, *depth_px.T, scale, *_areas(tube)], axis=1)
     values = _interpolated(at, arc, known)
     at, values = _on_film(at, values, geometry, float(np.max(tube.half_height_mm)))
     step = np.float32(arc[-1] / stations)
     widest = float(np.max(tube.half_height_mm + tube.half_depth_mm)) * np.pi * float(scale.mean())
     turns, parts, weights = _layout(max(int(_AROUND * widest / spacing_px), 8))
-    lengths = _ring_lengths(tube, turns)
-    shell, core = values[:, 7], values[:, 8]
-    scale_at = values[:, 6]
-    per_station = np.where(parts == 1.0, shell[:, None] * lengths, core[:, None] * weights)
-    cos, sin = parts * np.cos(turns), parts * np.sin(turns)
     height_px, depth_px = _twisted(values[:, 2:4], values[:, 4:6], len(turns))
+    scale_at = values[:, 6]
+    # Every point is a sum over its station's columns: three small matrix products.
+    around = np.stack([parts * np.cos(turns), parts * np.sin(turns), np.ones_like(turns)])
+    axis_px = values[:, :2]
+    shares = np.stack([_ring_lengths(tube, turns, parts), weights])
+    areas = values[:, 7:9] * (step * scale_at**2)[:, None]
     return TubeSamples(
-        axis_px=values[:, :2],
-        offset_column=height_px[:, 0, None] * cos + depth_px[:, 0, None] * sin,
-        offset_row=height_px[:, 1, None] * cos + depth_px[:, 1, None] * sin,
-        thickness_mm=per_station * (step * scale_at**2)[:, None],
+        axis_px=axis_px,
+        column=np.stack([height_px[:, 0], depth_px[:, 0], axis_px[:, 0]], axis=1) @ around,
+        row=np.stack([height_px[:, 1], depth_px[:, 1], axis_px[:, 1]], axis=1) @ around,
+        thickness_mm=areas @ shares,
         arc_mm=at,
         turn_rad=turns,
         pixels_per_mm=scale_at,
@@ -160,12 +159,14 @@ def _layout(around: int) -> tuple[Array, Array, Array]:
     return turn, part, weight
 
 
-def _ring_lengths(tube: Tube, turns: Array) -> Array:
-    """Part of the shell's length that each point stands for: even angles are uneven arcs."""
+def _ring_lengths(tube: Tube, turns: Array, parts: Array) -> Array:
+    """Part of the shell's length that each point stands for (0 in the core).
+
+    Even angles are uneven arcs of an ellipse.
+    """
     a, b = float(tube.half_height_mm.mean()), float(tube.half_depth_mm.mean())
-    length = np.sqrt((a * np.sin(turns)) ** 2 + (b * np.cos(turns)) ** 2)
-    shell = length[: int(np.argmax(np.diff(turns) < 0)) + 1].sum()
-    return np.asarray(length / shell, dtype=np.float32)
+    length = np.sqrt((a * np.sin(turns)) ** 2 + (b * np.cos(turns)) ** 2) * (parts == 1)
+    return np.asarray(length / length.sum(), dtype=np.float32)
 
 
 def _turns(count: int) -> Array:

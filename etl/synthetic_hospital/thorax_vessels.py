@@ -20,8 +20,7 @@ def grow_vessels(rng: np.random.Generator, shape: ThoraxShape) -> list[tuple[flo
     ]
     # Levels of similar radius are drawn together: on the film they differ by less than the blur.
     return [
-        (levels[i][0], Cloud.joined([levels[i][1], levels[i + 1][1]]))
-        for i in range(0, _LEVELS, 2)
+        (levels[i][0], Cloud.joined([levels[i][1], levels[i + 1][1]])) for i in range(0, _LEVELS, 2)
     ]
 
 
@@ -32,9 +31,7 @@ def _tree(rng: np.random.Generator, shape: ThoraxShape, sign: float) -> list[tup
     heading = np.stack(
         [sign * np.cos(spread), np.sin(spread) * 1.1, rng.uniform(-0.7, 0.7, len(spread))], axis=1
     )
-    start = hilum + np.stack(
-        [np.zeros(11), np.linspace(-14, 20, 11), rng.normal(0, 8, 11)], axis=1
-    )
+    start = hilum + np.stack([np.zeros(11), np.linspace(-14, 20, 11), rng.normal(0, 8, 11)], axis=1)
     radius, length = 3.6 * s, 34.0 * s
     clouds = []
     for level in range(_LEVELS):
