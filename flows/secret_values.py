@@ -61,13 +61,14 @@ def check_database_url(url: str, path: Path) -> str:
 
 def masked_url(url: str) -> str:
     """A database URL with its password replaced by asterisks."""
-    password = _password(url)
-    parts = urlsplit(url) if password else None
-    if parts is None:
+    if not _password(url):
         return url.split("?", 1)[0]
-    user = parts.username or ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{user}:{MASK}@{host}{parts.path}"
+    return f"{parts.scheme}://{parts.username or ''}:{MASK}@{host}{parts.path}"
 
 
 def _password(url: str) -> str | None:

@@ -6,9 +6,11 @@ itself. Stages know no settings: flows hand them down as plain keyword arguments
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -191,10 +193,7 @@ def _variables() -> dict[str, str]:
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
     unknown = sorted(set(found) - set(known) - OTHER_VARIABLES)
     if unknown:
-        raise ConfigurationError(
-            f"Environment: unknown variable {', '.join(unknown)}. "
-            f"Known are {', '.join(sorted(known))}."
-        )
+        raise _unknown("Environment: unknown variable", unknown, known)
     return {known[name]: value for name, value in found.items() if name in known and value}
 
 
@@ -205,10 +204,7 @@ def _file_values(path: Path) -> dict[str, object]:
         raise ConfigurationError(f"{path}: cannot be read as TOML: {error}.") from None
     unknown = sorted(set(values) - set(Settings.model_fields))
     if unknown:
-        raise ConfigurationError(
-            f"{path}: unknown key {', '.join(unknown)}. "
-            f"Known are {', '.join(sorted(Settings.model_fields))}."
-        )
+        raise _unknown(f"{path}: unknown key", unknown, Settings.model_fields)
     if "pseudonym_key" in values:
         raise ConfigurationError(
             f"{path}: pseudonym_key is a secret. Set RIBLINE_PSEUDONYM_KEY, or name its file "
@@ -217,6 +213,12 @@ def _file_values(path: Path) -> dict[str, object]:
     if "database_url" in values:
         values["database_url"] = check_database_url(str(values["database_url"]), path)
     return {name: _anchored(name, value, path.parent) for name, value in values.items()}
+
+
+def _unknown(what: str, unknown: Sequence[str], known: Iterable[str]) -> ConfigurationError:
+    close = difflib.get_close_matches(unknown[0], list(known), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(known))}."
+    return ConfigurationError(f"{what} {', '.join(unknown)}; {hint}")
 
 
 def _anchored(name: str, value: object, folder: Path) -> object:

@@ -290,7 +290,7 @@ def write_report(
     from evaluation.report import write_report as write
 
     progress.start("report", None)
-    path = write(
+    path: Path = write(
         store=open_store(settings),
         run_ids=list(run_ids),
         output_path=output_path or settings.home / "report.html",

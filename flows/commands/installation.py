@@ -28,10 +28,7 @@ def demo(
 
 def doctor(context: typer.Context) -> None:
     """Check this installation; each problem with its remedy."""
-    from flows.doctor import examine, print_findings, print_settings
-    from flows.settings import load_settings
+    from flows.doctor import run_doctor
 
-    settings = load_settings(home=context.obj)
-    print_settings(console(), settings)
-    if print_findings(console(), examine(settings)):
+    if run_doctor(console(), home=context.obj):
         raise typer.Exit(1)
