@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +68,8 @@ def read_film_file(order: ReadingOrder) -> FilmReading:
         return FilmReading(path=order.path, source_sha256="", fault="the file cannot be read")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        return _read_content(order, content, sha256)
+        with _silent_parser():
+            return _read_content(order, content, sha256)
     except UnusableFileError as error:
         return FilmReading(path=order.path, source_sha256=sha256, fault=str(error))
     except MemoryError:
@@ -95,6 +100,19 @@ def _read_content(order: ReadingOrder, content: bytes, sha256: str) -> FilmReadi
         film=film,
         geometry=geometry,
     )
+
+
+@contextmanager
+def _silent_parser() -> Iterator[None]:
+    """Keep the parser from quoting header values, which may be names, in warnings and logs."""
+    logger = logging.getLogger("pydicom")
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _valid_area(film: NDArray[np.uint8], geometry: FilmGeometry) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import pyarrow as pa
 
@@ -41,14 +41,22 @@ class QuarantineList:
         counts = Counter(self._reasons.values())
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    def replace_in(self, commit: Commit) -> None:
-        """Write the rows in place of what earlier runs of this stage and source set aside."""
-        rows = [
-            {"stage": self.stage, "source": self.source, "key": key, "reason": reason}
-            for key, reason in self._reasons.items()
-        ]
+    def replace_in(self, commit: Commit, *, seen_keys: Container[str] | None = None) -> None:
+        """Write the rows in place of what earlier runs of this stage and source set aside.
+
+        Args:
+            commit: Open commit.
+            seen_keys: Keys that this run has looked at, where it is one of several that share
+                the source; rows of other keys then stay. None: the run has looked at all.
+        """
+        where: dict[str, str | int] = {"stage": self.stage, "source": self.source}
+        rows = [{**where, "key": key, "reason": reason} for key, reason in self._reasons.items()]
+        if seen_keys is not None:
+            rows += [
+                row
+                for row in commit.read(QUARANTINE, where=where).to_pylist()
+                if row["key"].partition("#")[0] not in seen_keys
+            ]
         commit.replace(
-            QUARANTINE,
-            pa.Table.from_pylist(rows, schema=QUARANTINE.schema),
-            where={"stage": self.stage, "source": self.source},
+            QUARANTINE, pa.Table.from_pylist(rows, schema=QUARANTINE.schema), where=where
         )
