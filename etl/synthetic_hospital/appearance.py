@@ -49,7 +49,7 @@ def sample_exposure(rng: np.random.Generator, *, is_portable: bool) -> Exposure:
         lung_level=float(np.clip(rng.normal(0.42, 0.07), 0.25, 0.58)),
         dense_level=float(np.clip(rng.normal(0.80, 0.05), 0.66, 0.92)),
         noise_grain_px=float(rng.uniform(0.35, 0.6)),
-        sharpening=float(rng.uniform(0.2, 1.0)),
+        sharpening=float(rng.uniform(0.1, 0.8)),
     )
 
 

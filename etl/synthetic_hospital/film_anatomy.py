@@ -66,7 +66,7 @@ def frontal_geometry(
     """Draws how the patient stands or lies before the detector, and the beam."""
     is_portable = request.projection == "AP"
     field_mm = (
-        float(rng.normal(400, 14)) * (0.35 + 0.65 * shape.scale) * (1.05 if is_portable else 1)
+        float(rng.normal(390, 20)) * (0.35 + 0.65 * shape.scale) * (1.05 if is_portable else 1)
     )
     return FilmGeometry(
         rows_px=request.rows_px,

@@ -59,7 +59,7 @@ def draw_break(
     if not downwards:
         direction = -direction
     if request.is_old:
-        step, gap, overlaps = 0.35 * step, 0.0, False
+        step, gap, overlaps = 0.5 * step, 0.0, False
     return Break(
         site_mm=site_mm,
         reach_mm=_REACH_MM[request.finding],
@@ -105,6 +105,9 @@ def _moved(
     turn = samples.turn_rad[None, :] - one.slant_turn_rad
     jag = one.slant_mm * np.cos(turn) + 0.8 * np.sin(5 * turn)
     fragment = np.where(offset > jag, 0.5, -0.5).astype(np.float32)
+    if one.callus_mm:
+        # Healed fragments are one bone again: the step has become a bend.
+        fragment = 0.5 * np.tanh(offset / 5.0).astype(np.float32)
     fade = np.clip(1 - np.abs(offset) / one.reach_mm, 0, 1)
     fade = fade * fade * (3 - 2 * fade)
     _, heading = tube.at(one.site_mm)

@@ -80,17 +80,17 @@ def _heart(rng: np.random.Generator, shape: ThoraxShape, dome_y: float) -> tuple
     middle = dome_y - 2 - 0.62 * width
     left = Ellipsoid(
         centre_mm=(0.46 * width, middle + 0.1 * width, 20.0),
-        semi_mm=(1.06 * width, 0.74 * width, 1.4 * width),
-        fullness=0.4,
+        semi_mm=(1.1 * width, 0.7 * width, 1.15 * width),
+        fullness=0.5,
         roll_rad=float(np.deg2rad(rng.uniform(28, 46) - 8 * shape.inspiration)),
     )
     right = Ellipsoid(
         centre_mm=(-0.14 * width, middle + 6, 12.0),
-        semi_mm=(0.6 * width, 0.85 * width, 1.35 * width),
-        fullness=0.4,
+        semi_mm=(0.62 * width, 0.9 * width, 1.1 * width),
+        fullness=0.5,
     )
     outflow = Ellipsoid(
-        centre_mm=(6.0, middle - 0.7 * width, 15.0), semi_mm=(0.46 * width, 0.75 * width, 50.0)
+        centre_mm=(10.0, middle - 0.6 * width, 15.0), semi_mm=(0.58 * width, 0.95 * width, 62.0)
     )
     return left, right, outflow
 
