@@ -33,6 +33,11 @@ _AFTER = re.compile(
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
     r"appearance|in appearance)(?![a-z0-9]))*+"
 )
+_SERIES = re.compile(
+    r"(?:[\s,:(]|(?:fractures?|fx|are|is|seen|noted|identified|present|involving|including|of|at|the|"
+    r"and|through|to|numbers?|left|right|lateral|posterior|anterior|"
+    r"\d{1,2}(?:st|nd|rd|th)?)(?![a-z0-9])|-)*+"
+)
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
 
@@ -88,22 +93,22 @@ class AttributeRules:
         anchors: list[Anchor],
         cues: list[tuple[int, int, Rule]],
     ) -> tuple[str, str]:
-        found: dict[str, str] = {}
+        found: list[tuple[int, int, str, str]] = []
         for start, end, rule in cues:
             if rule.category not in ACUITY_CATEGORIES:
                 continue
             if end <= target.start:
                 applies = self._finder.is_loose_filler(sentence[end : target.start])
+                distance = target.start - end
             elif start < target.end:
-                applies = True
+                applies, distance = True, 0
             else:
                 applies = self._follows(sentence, target, anchors, start, end)
+                distance = start - target.end
             if applies:
-                found.setdefault(rule.category, rule.id)
-        for category in ("acute", "healing", "old"):
-            if category in found and not (category == "acute" and "healing" in found):
-                return category, found[category]
-        return "unknown", ""
+                order = ACUITY_CATEGORIES.index(rule.category)
+                found.append((distance, order, rule.category, rule.id))
+        return min(found)[2:] if found else ("unknown", "")
 
     def _follows(
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int
@@ -164,7 +169,7 @@ class AttributeRules:
         site = target.site
         low = max(0, site.start - _SIDE_REACH)
         numbers: set[int] = set()
-        for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 40)):
+        for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 70)):
             if match.end() <= site.start:
                 near = self._finder.is_loose_filler(sentence[match.end() : site.start])
             else:

@@ -178,5 +178,5 @@ def merge_voices(voices: list[Voice]) -> Voice:
         return "mixed"
     for voice in ("positive", "uncertain", "old", "negative"):
         if voice in said:
-            return voice  # type: ignore[return-value]
+            return voice
     return "none"

@@ -11,10 +11,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlp_labeling.rule import CONTEXT_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.rule import (
+    CONTEXT_CATEGORIES,
+    END_MARK,
+    Rule,
+    RuleSet,
+    phrase_key,
+    phrase_pattern,
+)
 
 _WORD = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_CLAUSE_END = re.compile(r"\s*(?:[.,;)]|\Z)")
 _NUMBER = re.compile(r"\d+")
 
 
@@ -48,10 +56,14 @@ class ContextRules:
 
     def __init__(self, rules: RuleSet) -> None:
         self._by_phrase: dict[str, tuple[Rule, ...]] = {}
+        self._at_end: dict[str, tuple[Rule, ...]] = {}
         for rule in rules.of(*CONTEXT_CATEGORIES):
             for phrase in rule.phrases:
-                self._by_phrase[phrase] = (*self._by_phrase.get(phrase, ()), rule)
-        self._pattern = re.compile(phrase_pattern(self._by_phrase))
+                known = self._at_end if phrase.endswith(END_MARK) else self._by_phrase
+                key = phrase_key(phrase)
+                known[key] = (*known.get(key, ()), rule)
+        phrases = [p for rule in rules.of(*CONTEXT_CATEGORIES) for p in rule.phrases]
+        self._pattern = re.compile(phrase_pattern(dict.fromkeys(phrases)))
         self._stops = {
             rule.id: re.compile(phrase_pattern(rule.stops_at))
             for rule in rules.rules
@@ -63,6 +75,8 @@ class ContextRules:
         found = []
         for match in self._pattern.finditer(sentence):
             rules = self._rules_of(match.group())
+            if self._at_end and _CLAUSE_END.match(sentence, match.end()):
+                rules = (*rules, *self._at_end.get(phrase_key(match.group()), ()))
             if rules:
                 found.append(Cue(match.start(), match.end(), rules))
         return found
@@ -74,6 +88,8 @@ class ContextRules:
 
         ``mark_end`` is where marks such as (+) may follow if that is not ``end``.
         """
+        if any(cue.start < start < cue.end or cue.start < end < cue.end for cue in cues):
+            cues = self._cues_outside(sentence, start, end)
         fired = self._fired(sentence, start, end, cues, mark_end if mark_end else end)
         assertion, deciding = self._assertion(sentence, start, fired)
         categories = {rule.category for _, rule in fired}
@@ -95,6 +111,13 @@ class ContextRules:
             cue_rule_id=deciding[1].id if deciding[1] else "",
             rule_ids=tuple(ids),
         )
+
+    def _cues_outside(self, sentence: str, start: int, end: int) -> list[Cue]:
+        """Cues that do not swallow words of the target: "no" where it is "acute distress"."""
+        behind = [
+            Cue(cue.start + end, cue.end + end, cue.rules) for cue in self.cues(sentence[end:])
+        ]
+        return [*self.cues(sentence[:start]), *behind]
 
     def _rules_of(self, found: str) -> tuple[Rule, ...]:
         key = phrase_key(found)
@@ -132,7 +155,10 @@ class ContextRules:
     ) -> bool:
         for other in between:
             if low <= other.start and other.end <= high:
-                if any(one.category == "terminator" for one in other.rules):
+                if any(
+                    one.category == "terminator" and one.id not in rule.ignores
+                    for one in other.rules
+                ):
                     return True
         gap = sentence[low:high]
         if rule.max_words and len(_WORD.findall(gap)) >= rule.max_words:

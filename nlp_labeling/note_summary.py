@@ -45,6 +45,14 @@ def told_as_history(mention: Row) -> bool:
     )
 
 
+def _denied_for_ever(mention: Row) -> bool:
+    return (
+        mention["temporality"] == "historical"
+        and mention["experiencer"] == "patient"
+        and mention["assertion"] == "absent"
+    )
+
+
 def decisive_mentions(mentions: Sequence[Row]) -> tuple[str, list[Row]]:
     """The assertion of a note about one finding, and the mentions that carry it.
 
@@ -63,8 +71,8 @@ def decisive_mentions(mentions: Sequence[Row]) -> tuple[str, list[Row]]:
 def summarize_note(mentions: Sequence[Row], findings: Sequence[str]) -> list[NoteSummary]:
     """One row per finding, in the order given.
 
-    A finding told only as history is absent with acuity old; one that no counted sentence speaks of
-    is not_mentioned.
+    A finding told only as history is absent with acuity old, one denied for the whole history absent;
+    one that no counted sentence speaks of is not_mentioned.
     """
     summaries = []
     for finding in findings:
@@ -73,6 +81,8 @@ def summarize_note(mentions: Sequence[Row], findings: Sequence[str]) -> list[Not
         acuity = note_acuity(chosen) if chosen else "unknown"
         if assertion == NOT_MENTIONED and any(told_as_history(mention) for mention in own):
             assertion, acuity = "absent", "old"
+        elif assertion == NOT_MENTIONED and any(_denied_for_ever(mention) for mention in own):
+            assertion = "absent"
         summaries.append(NoteSummary(finding, assertion, acuity))
     return summaries
 

@@ -1,7 +1,7 @@
 """Context, section and anatomy rules: versioned data in ``rules/*.toml``, examples beside each.
 
 A phrase may hold alternatives ``(a|b)`` and optional parts ``[c]``; both are written out when the
-rules are read. A rule without positive and negative examples is refused.
+rules are read. ``<year>`` and ``<n>`` stand for numbers, ``<end>`` for the end of a clause. A rule without positive and negative examples is refused.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ OTHER_CATEGORIES = (
 )
 CATEGORIES = CONTEXT_CATEGORIES + ACUITY_CATEGORIES + OTHER_CATEGORIES
 DIRECTIONS = ("forward", "backward", "both")
-_PLACEHOLDERS = {"<year>": r"(?:19|20)\d\d", "<n>": r"\d{1,3}"}
+END_MARK = "<end>"
+_PLACEHOLDERS = {
+    "<year>": r"(?:19|20)\d\d",
+    "<n>": r"\d{1,3}",
+    END_MARK: r"(?=\s*(?:[.,;)]|\Z))",
+}
 _KEYS = frozenset(
     ["id", "category", "direction", "phrases", "positive", "negative", "max_words", "stops_at"]
-    + ["section", "why", "adjacent"]
+    + ["section", "why", "ignores"]
 )
 
 
@@ -51,8 +56,8 @@ class Rule:
     """One cue, heading or anatomy list.
 
     ``max_words`` bounds the scope in words (0: to the clause's end); ``stops_at`` names characters
-    or words that end this rule's scope on top of the terminators; ``adjacent`` asks that nothing but
-    filler lies between cue and target.
+    or words that end this rule's scope on top of the terminators; ``ignores`` names terminators that do
+    not end it.
     """
 
     id: str
@@ -64,7 +69,7 @@ class Rule:
     max_words: int = 0
     stops_at: tuple[str, ...] = ()
     section: str = ""
-    adjacent: bool = False
+    ignores: frozenset[str] = frozenset()
     why: str = ""
 
 
@@ -134,7 +139,8 @@ def expand_phrase(phrase: str) -> list[str]:
 
 def phrase_pattern(phrases: Iterable[str]) -> str:
     """A regular expression that finds the longest of many phrases, words bounded, spaces free."""
-    bounded, free = [], []
+    bounded: list[str] = []
+    free: list[str] = []
     for phrase in phrases:
         first = phrase[:1]
         is_word = first.isascii() and (first.isalnum() or first == "<")
@@ -148,8 +154,8 @@ def phrase_pattern(phrases: Iterable[str]) -> str:
 
 
 def phrase_key(found: str) -> str:
-    """What a match is called in a dictionary of phrases."""
-    return " ".join(found.split())
+    """What a phrase or its match is called in a dictionary of phrases."""
+    return " ".join(found.removesuffix(END_MARK).split())
 
 
 def _rule(path: Path, entry: Mapping[str, Any]) -> Rule:
@@ -185,7 +191,7 @@ def _rule(path: Path, entry: Mapping[str, Any]) -> Rule:
         max_words=int(entry.get("max_words", 0)),
         stops_at=tuple(entry.get("stops_at", [])),
         section=entry.get("section", ""),
-        adjacent=bool(entry.get("adjacent", False)),
+        ignores=frozenset(entry.get("ignores", [])),
         why=entry.get("why", ""),
     )
 

@@ -193,23 +193,21 @@ class TargetFinder:
         is_adjectival = _ADJECTIVAL.search(finding.term) is not None
         compound: list[Anchor] = []
         if left and self.is_filler(sentence[left[-1].end : finding.start]):
-            compound = self._expand_left(sentence, left, finding)
+            compound = self._expand_left(sentence, left, findings)
         behind: list[Anchor] = []
         if right:
             gap = sentence[finding.end : right[0].start]
             is_close = len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap)
             has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
             if is_close and (has_link or not compound):
-                owns = not self._is_claimed(sentence, right[0], finding, findings)
+                owns = not self._is_claimed(sentence, right[0], findings)
                 if owns or has_link or is_adjectival:
-                    behind = self._expand_right(sentence, right)
+                    behind = self._expand_right(sentence, right, findings)
         if compound or behind:
             return [("compound", site) for site in compound] + [("behind", site) for site in behind]
         return self._nearest(sentence, finding, left, right, findings)
 
-    def _is_claimed(
-        self, sentence: str, site: Anchor, finding: Anchor, findings: Sequence[Anchor]
-    ) -> bool:
+    def _is_claimed(self, sentence: str, site: Anchor, findings: Sequence[Anchor]) -> bool:
         """Whether a later finding stands directly behind the site and so owns it."""
         following = [other for other in findings if other.start >= site.end]
         if not following:
@@ -222,14 +220,20 @@ class TargetFinder:
             gap = sentence[site.end : chosen[-1].start]
             if not self._is_coordinated(gap) or not self._is_plain(site, chosen[-1]):
                 break
+            if self._is_taken(sentence, site, findings):
+                break
             chosen.append(site)
         return chosen
 
-    def _expand_right(self, sentence: str, right: Sequence[Anchor]) -> list[Anchor]:
+    def _expand_right(
+        self, sentence: str, right: Sequence[Anchor], findings: Sequence[Anchor]
+    ) -> list[Anchor]:
         chosen = [right[0]]
         for site in right[1:]:
             gap = sentence[chosen[-1].end : site.start]
             if not self._is_coordinated(gap) or self._predicate.match(sentence, site.end):
+                break
+            if self._is_claimed(sentence, site, findings):
                 break
             chosen.append(site)
         return chosen
@@ -266,9 +270,9 @@ class TargetFinder:
         relation = "borrowed" if crossed else "nearest"
         chosen = [site]
         if site in left:
-            chosen = self._expand_left(sentence, left, finding)
+            chosen = self._expand_left(sentence, left, findings)
         elif site in right:
-            chosen = self._expand_right(sentence, right)
+            chosen = self._expand_right(sentence, right, findings)
         return [(relation, one) for one in chosen]
 
     def _normal_targets(
@@ -286,7 +290,7 @@ class TargetFinder:
             denial = Anchor(
                 match.start(), match.end(), "normal", frozenset(), match.group(), rule_id=rule_id
             )
-            for site in self._expand_left(sentence, before, denial):
+            for site in self._expand_left(sentence, before, ()):
                 targets.extend(
                     Target(name, denial, site, "normal")
                     for name in sorted(site.names & self._normal)
