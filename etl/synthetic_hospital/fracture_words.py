@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from etl.synthetic_hospital.film import FractureRequest
+from etl.synthetic_hospital.film_request import SEVERITIES, FractureRequest
 from etl.synthetic_hospital.phrasebook import Phrasebook
 
 _SIDE_SHORT = {
@@ -33,7 +33,6 @@ _CHINESE_NUMBERS = ("", "一", "二", "三", "四", "五", "六", "七", "八", 
 _SHORT_NAME = {"rib_fracture": "rib", "clavicle_fracture": "clavicle"}
 # Kinds of statement that are told as background, in one register only.
 _TOLD = ("history", "family", "hypothetical")
-_MOST_EVIDENT_FIRST = ("evident", "moderate", "subtle", "occult")
 
 
 def say_fracture(
@@ -99,7 +98,7 @@ def _how_words(
     rng: np.random.Generator, book: Phrasebook, fractures: Sequence[FractureRequest]
 ) -> dict[str, str]:
     severities = {one.severity for one in fractures} or {"subtle"}
-    severity = next(name for name in _MOST_EVIDENT_FIRST if name in severities)
+    severity = next(name for name in SEVERITIES if name in severities)
     return {
         "how_en": book.say(rng, f"how_{severity}_en", {}),
         "how_zh": book.say(rng, f"how_{severity}_zh", {}),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,6 @@ class HospitalSummary:
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
     seed: int
-    groups: tuple[str, ...]
     quality: RecordQuality
     dicom_folder: Path | None
 
@@ -90,21 +90,19 @@ def write_hospital(
     Raises ArgumentError when the folder is not empty or a number is not allowed.
     """
     folder = Path(folder)
-    _check(folder, n_patients, seed, n_processes)
+    _make_ready(folder, n_patients, seed, n_processes)
     if proportions is None:
         proportions = paper_proportions() if is_paper_proportions else Proportions()
     groups = assign_groups(proportions, n_patients, seed)
     dicom_folder = None if is_records_only else folder / "dicom"
     settings = _Settings(
         seed=seed,
-        groups=tuple(groups),
         quality=quality or RecordQuality(),
         dicom_folder=dicom_folder,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     if dicom_folder is not None:
         dicom_folder.mkdir()
-    index_films, counts = _write_patients(folder, settings, n_processes, progress)
+    index_films, counts = _write_patients(folder, settings, groups, n_processes, progress)
     n_positive = sum(is_positive_group(group) for group in groups)
     n_boxed_images = 0
     if not is_records_only:
@@ -125,22 +123,28 @@ def write_hospital(
 
 
 def _write_patients(
-    folder: Path, settings: _Settings, n_processes: int, progress: Progress
+    folder: Path,
+    settings: _Settings,
+    groups: Sequence[str],
+    n_processes: int,
+    progress: Progress,
 ) -> tuple[list[ImageTruth], dict[str, int]]:
     """The patients in order of their index; returns the index films and the rows by table."""
     index_films: list[ImageTruth] = []
     counts: dict[str, int] = {"visit": 0, "visit_diagnosis": 0, "clinical_note": 0, "images": 0}
     database = HospitalDatabase(folder / _PARTIAL_NAME, seed=settings.seed)
     is_complete = False
-    progress.start("synthetic hospital", len(settings.groups))
+    progress.start("synthetic hospital", len(groups))
     try:
         with TruthWriter(folder / "truth") as truth:
-            for batch in _batches(settings, n_processes):
+            for batch in _batches(settings, groups, n_processes):
                 database.insert(batch.rows)
                 truth.append(batch.truth)
                 index_films += batch.index_films
                 batch.count_into(counts)
-                progress.advance(batch.n_patients)
+                progress.advance(
+                    batch.n_patients, images=counts["images"], notes=counts["clinical_note"]
+                )
         is_complete = True
     finally:
         database.close(is_complete=is_complete)
@@ -148,31 +152,33 @@ def _write_patients(
     return index_films, counts
 
 
-def _batches(settings: _Settings, n_processes: int) -> Iterator[_Batch]:
-    size = 250 if settings.dicom_folder is None else 8
-    n_patients = len(settings.groups)
-    spans = [(start, min(start + size, n_patients)) for start in range(0, n_patients, size)]
+def _batches(settings: _Settings, groups: Sequence[str], n_processes: int) -> Iterator[_Batch]:
+    size = 250 if settings.dicom_folder is None else 4
+    spans = [(start, tuple(groups[start : start + size])) for start in range(0, len(groups), size)]
     make = partial(_make_batch, settings)
     if n_processes == 1 or len(spans) == 1:
         yield from map(make, spans)
         return
     # spawn: a forked child may inherit the locks of threads that other libraries started.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(n_processes, initializer=_one_thread) as pool:
-        yield from pool.imap(make, spans)
+    with ProcessPoolExecutor(
+        n_processes, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+    ) as pool:
+        yield from pool.map(make, spans)
 
 
 def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _make_batch(settings: _Settings, span: tuple[int, int]) -> _Batch:
-    batch = _Batch(n_patients=span[1] - span[0], rows={}, truth={}, index_films=[])
-    for patient_index in range(*span):
+def _make_batch(settings: _Settings, span: tuple[int, Sequence[str]]) -> _Batch:
+    """The patients from an index on, one for each group."""
+    first, groups = span
+    batch = _Batch(n_patients=len(groups), rows={}, truth={}, index_films=[])
+    for patient_index, group in enumerate(groups, first):
         records = make_patient(
             seed=settings.seed,
             patient_index=patient_index,
-            group=settings.groups[patient_index],
+            group=group,
             quality=settings.quality,
         )
         boxes: dict[str, tuple[FilmBox, ...]] = {}
@@ -195,7 +201,7 @@ def _write_films(folder: Path, records: PatientRecords) -> dict[str, tuple[FilmB
     return boxes
 
 
-def _check(folder: Path, n_patients: int, seed: int, n_processes: int) -> None:
+def _make_ready(folder: Path, n_patients: int, seed: int, n_processes: int) -> None:
     if not 1 <= n_patients <= _MOST_PATIENTS:
         raise ArgumentError(
             f"patients is {n_patients}; allowed are 1 to {_MOST_PATIENTS}. Give another number."
@@ -211,3 +217,10 @@ def _check(folder: Path, n_patients: int, seed: int, n_processes: int) -> None:
             "the folder for the synthetic hospital is not empty; "
             "give an empty or a new folder, or remove this one."
         )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(
+            f"the folder for the synthetic hospital cannot be made ({error.strerror}); "
+            "give a folder that you may write to."
+        ) from None

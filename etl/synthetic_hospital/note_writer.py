@@ -22,6 +22,15 @@ _CJK = re.compile(r"[\u4e00-\u9fff]")
 _COMMA_BESIDE_CJK = re.compile(r"(?<=[\u4e00-\u9fff])[,:](?=\S)")
 _FULL_WIDTH = {",": "，", ":": "："}
 _WRAP_COLUMNS = 60
+# Parts of a clavicle, as often as it breaks there.
+_CLAVICLE_PARTS = (
+    ("middle third", "中段"),
+    ("midshaft", "中三分之一"),
+    ("mid-third", "中段"),
+    ("shaft", ""),
+    ("distal third", "遠端"),
+    ("lateral end", "外側端"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +109,10 @@ def visit_context(
     disease = draw_disease(rng)
     mechanisms = _mechanisms()
     mechanism = mechanisms[int(rng.random() * len(mechanisms))]
+    part_en, part_zh = _CLAVICLE_PARTS[int(rng.random() * len(_CLAVICLE_PARTS))]
     return {
+        "part_en": part_en,
+        "part_zh": part_zh,
         "mechanism_zh": mechanism["zh"],
         "mechanism_en": mechanism["en"],
         "mechanism_mx": mechanism["mx"],

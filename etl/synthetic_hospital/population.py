@@ -8,9 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from etl.synthetic_hospital.film import FractureRequest, sample_fractures
-
-FINDINGS = ("rib_fracture", "clavicle_fracture")
+from etl.synthetic_hospital.film import sample_fractures
+from etl.synthetic_hospital.film_request import FINDINGS, FractureRequest
 
 # The paper, section 3.1: 6,792 positive and 59,051 negative films, 808 positives boxed.
 PAPER_N_POSITIVE = 6_792
@@ -113,7 +112,10 @@ def draw_truth(
     injury_weights: Mapping[str, float],
     additional_old_share: float = 0.02,
 ) -> PatientTruth:
-    """A patient's fractures and other injuries. injury_weights: probability by injury name."""
+    """A patient's fractures and other injuries. injury_weights: probability by injury name.
+
+    Whoever came without a fracture came with some other injury.
+    """
     acute: list[FractureRequest] = []
     for finding in _ACUTE_BY_GROUP.get(group, ()):
         acute += sample_fractures(rng, finding=finding)
@@ -123,6 +125,9 @@ def draw_truth(
     elif rng.random() < additional_old_share and group != "none":
         other = "clavicle_fracture" if group == "rib" else "rib_fracture"
         old += sample_fractures(rng, finding=other, is_old=True)
+    injuries = [name for name, weight in injury_weights.items() if rng.random() < weight]
+    if not injuries and not acute:
+        injuries = [max(injury_weights, key=lambda name: injury_weights[name])]
     broken = {(one.finding, one.side, one.rib_number) for one in acute}
     kept = [one for one in old if (one.finding, one.side, one.rib_number) not in broken]
     return PatientTruth(
@@ -130,7 +135,7 @@ def draw_truth(
         group=group,
         acute=tuple(acute),
         old=tuple(kept),
-        injuries=tuple(name for name, p in injury_weights.items() if rng.random() < p),
+        injuries=tuple(injuries),
     )
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etl.synthetic_hospital.film_request import SEVERITIES
 from etl.synthetic_hospital.population import FINDINGS, PatientTruth
 from etl.synthetic_hospital.record_quality import RecordQuality
 from etl.synthetic_hospital.visits import Visit
-
-_MOST_EVIDENT_FIRST = ("evident", "moderate", "subtle", "occult")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class EpisodeBelief:
 def most_evident(truth: PatientTruth, finding: str) -> str | None:
     """Severity of the most evident acute fracture of a finding, None without one."""
     severities = {one.severity for one in truth.acute_of(finding)}
-    return next((name for name in _MOST_EVIDENT_FIRST if name in severities), None)
+    return next((name for name in SEVERITIES if name in severities), None)
 
 
 def read_episode(
@@ -69,7 +68,7 @@ def _reading(
         return "none"
     if state == "acute":
         is_ct = exam_code == "CTCHEST"
-        seen = quality.ct_seen if is_ct else quality.film_seen[severity or "occult"]
+        seen = quality.ct_seen if is_ct else quality.film_seen(severity or "occult")
         if chance < seen:
             return "uncertain" if nuance < quality.film_hedged and not is_ct else "present"
         return "absent"

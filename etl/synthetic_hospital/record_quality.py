@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-
-
-def _rates(**rates: float) -> Mapping[str, float]:
-    return MappingProxyType(rates)
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +14,10 @@ class RecordQuality:
     fractures, so the reports are better than that.
     """
 
-    # Reading of the plain film, by the most evident acute fracture.
-    film_seen: Mapping[str, float] = field(
-        default_factory=lambda: _rates(evident=0.985, moderate=0.94, subtle=0.72, occult=0.03)
-    )
+    film_seen_evident: float = 0.985  # reported from the plain film, by the most evident fracture
+    film_seen_moderate: float = 0.94
+    film_seen_subtle: float = 0.72
+    film_seen_occult: float = 0.03
     film_hedged: float = 0.06  # of those seen, worded as uncertain
     film_false_alarm: float = 0.0015  # "present" without a fracture
     film_false_doubt: float = 0.015  # "possible" without a fracture
@@ -78,3 +72,7 @@ class RecordQuality:
     image_follow_up: float = 0.12
     image_unrelated: float = 0.12
     image_unknown_patient: float = 0.004  # filed under a temporary chart number
+
+    def film_seen(self, severity: str) -> float:
+        """How often a plain film's reader reports a fracture of this severity."""
+        return float(getattr(self, f"film_seen_{severity}"))

@@ -12,12 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.synthetic_hospital.film import FilmBox
+from etl.synthetic_hospital.film_request import SEVERITIES, FilmBox
 from etl.synthetic_hospital.imaging import PlannedInstance
 from etl.synthetic_hospital.population import FINDINGS
 from etl.synthetic_hospital.records import PatientRecords
 
-_SEVERITIES = ("evident", "moderate", "subtle", "occult")
 _BOX = pa.struct(
     [
         ("finding", pa.string()),
@@ -31,7 +30,8 @@ _BOX = pa.struct(
     ]
 )
 _PER_FINDING = [
-    # has_acute: the patient had a new fracture when the film was taken, visible or not.
+    # has_acute: the patient had a new fracture when the film was taken, visible or not;
+    # has_visible_acute is null where no film was rendered.
     ("has_acute_{}", pa.bool_()),
     ("has_old_{}", pa.bool_()),
     ("has_visible_acute_{}", pa.bool_()),
@@ -192,7 +192,8 @@ def _image_row(
     is_index: bool,
 ) -> dict[str, Any]:
     visit = next(one for one in records.visits if one.visit_no == planned.visit_no)
-    drawn = boxes.get(planned.sop_instance_uid, ())
+    rendered = boxes.get(planned.sop_instance_uid)
+    drawn = rendered or ()
     row: dict[str, Any] = {
         "sop_instance_uid": planned.sop_instance_uid,
         "study_instance_uid": planned.study_instance_uid,
@@ -219,8 +220,10 @@ def _image_row(
         acute = {one.severity for one in shown if not one.is_old}
         row[f"has_acute_{finding}"] = bool(acute)
         row[f"has_old_{finding}"] = any(one.is_old for one in shown)
-        row[f"has_visible_acute_{finding}"] = _is_visible(drawn, finding) if drawn else None
-        row[f"severity_{finding}"] = next((one for one in _SEVERITIES if one in acute), None)
+        row[f"has_visible_acute_{finding}"] = (
+            None if rendered is None else _is_visible(rendered, finding)
+        )
+        row[f"severity_{finding}"] = next((one for one in SEVERITIES if one in acute), None)
         row[f"evidence_{finding}"] = list(evidence[finding])
     return row
 
