@@ -214,7 +214,14 @@ class TargetFinder:
             return False
         return self.is_filler(sentence[site.end : following[0].start])
 
-    def _expand_left(self, sentence: str, left: Sequence[Anchor], finding: Anchor) -> list[Anchor]:
+    def _is_taken(self, sentence: str, site: Anchor, findings: Sequence[Anchor]) -> bool:
+        """Whether an earlier finding stands directly before the site: "fracture of the rib"."""
+        earlier = [other for other in findings if other.end <= site.start]
+        return bool(earlier) and self.is_loose_filler(sentence[earlier[-1].end : site.start])
+
+    def _expand_left(
+        self, sentence: str, left: Sequence[Anchor], findings: Sequence[Anchor]
+    ) -> list[Anchor]:
         chosen = [left[-1]]
         for site in reversed(left[:-1]):
             gap = sentence[site.end : chosen[-1].start]
