@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from evaluation.auroc import auroc, bootstrap_classification
+from evaluation.auroc import auroc, average_precision, bootstrap_classification
 from evaluation.bootstrap import DRAWS, Interval, percentile_interval, two_sided_p
 from evaluation.delong import compare_aurocs
-from evaluation.evaluate import count_froc, rows_of, test_images
+from evaluation.evaluate import count_froc, test_images
 from evaluation.finding_metrics import Resampling, false_positive_rows, froc_draws
 from evaluation.froc import FALSE_POSITIVE_RATIOS, froc_curve
 from evaluation.scored_run import INPUT_TABLES, ScoredRun, listed
@@ -26,6 +26,7 @@ from warehouse_schema.tables.runs import RUN_COMPARISONS
 
 AUROC_PROTOCOL = "test/all/whole/student"
 FROC_PROTOCOL = "test/R+N/whole/student"
+PRIMARY_METRICS = ("auroc", "froc_score")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def compare_runs(
     with store.commit(stage="compare", configuration=configuration, run_id=run_id_b) as commit:
         commit.uses(*INPUT_TABLES, at=first.version)
         where = {"run_id_a": run_id_a, "run_id_b": run_id_b}
-        commit.replace(RUN_COMPARISONS, table, where=rows_of(store, RUN_COMPARISONS, where))
+        commit.replace(RUN_COMPARISONS, table, where=where)
     return rows
 
 
@@ -181,16 +182,28 @@ def open_pair(*, store: Store, run_id_a: str, run_id_b: str) -> tuple[ScoredRun,
 def paired_draws(
     first: ScoredRun, second: ScoredRun, finding: str, resampling: Resampling
 ) -> list[PairedDraws]:
-    """Differences of AUROC and, where both runs have maps and boxes, of the FROC score."""
+    """Differences of AUROC, average precision and, where there are maps and boxes, FROC score."""
     images = [test_images(run, finding, "student") for run in (first, second)]
     positive = images[0].is_positive
     bootstrap = resampling.of(images[0], positive)
-    areas = [
-        bootstrap_classification(chosen.scores, positive, bootstrap, np.zeros(0)).auroc
+    draws_a, draws_b = (
+        bootstrap_classification(chosen.scores, positive, bootstrap, np.zeros(0))
         for chosen in images
+    )
+    area_a, area_b = (auroc(chosen.scores, positive) for chosen in images)
+    precision_a, precision_b = (average_precision(chosen.scores, positive) for chosen in images)
+    results = [
+        PairedDraws(
+            finding, "auroc", AUROC_PROTOCOL, area_b - area_a, draws_b.auroc - draws_a.auroc
+        ),
+        PairedDraws(
+            finding,
+            "average_precision",
+            AUROC_PROTOCOL,
+            precision_b - precision_a,
+            draws_b.average_precision - draws_a.average_precision,
+        ),
     ]
-    difference = auroc(images[1].scores, positive) - auroc(images[0].scores, positive)
-    results = [PairedDraws(finding, "auroc", AUROC_PROTOCOL, difference, areas[1] - areas[0])]
     counted = [
         count_froc(run, chosen, finding)
         for run, chosen in zip((first, second), images, strict=True)
@@ -220,8 +233,12 @@ def paired_draws(
 
 
 def holm_corrected(rows: list[Comparison]) -> list[Comparison]:
-    """Fill ``p_value_holm`` of the bootstrap rows, corrected together (Holm 1979)."""
-    primary = [index for index, row in enumerate(rows) if row.method == "paired bootstrap"]
+    """Fill ``p_value_holm`` of the primary comparisons, corrected together (Holm 1979)."""
+    primary = [
+        index
+        for index, row in enumerate(rows)
+        if row.method == "paired bootstrap" and row.metric in PRIMARY_METRICS
+    ]
     corrected = list(rows)
     running = 0.0
     for rank, index in enumerate(sorted(primary, key=lambda index: rows[index].p_value)):

@@ -22,7 +22,6 @@ from evaluation.scored_run import INPUT_TABLES, ScoredImages, ScoredRun, listed
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.table import Table
 from warehouse_schema.tables.runs import EVALUATION_REPORTS, FROC_POINTS, ROC_POINTS
 
 AUROC_IMAGES = ("all", "N only")
@@ -87,7 +86,7 @@ def evaluate_run(
             (ROC_POINTS, _roc_rows(run_id, results)),
             (FROC_POINTS, _froc_rows(run_id, results)),
         ):
-            commit.replace(table, rows, where=rows_of(store, table, {"run_id": run_id}))
+            commit.replace(table, rows, where={"run_id": run_id})
     return EvaluationSummary(
         run_id=run_id,
         metrics={
@@ -177,11 +176,6 @@ def count_froc(
             "Run `ribline predict` again."
         )
     return images, counts
-
-
-def rows_of(store: Store, table: Table, where: dict[str, str]) -> dict[str, str] | None:
-    """``where`` for a table that has rows, None for one that is still empty."""
-    return where if store.read(table, columns=list(where)).num_rows else None
 
 
 def _undefined_froc(test: ScoredImages, network: str) -> Metric:

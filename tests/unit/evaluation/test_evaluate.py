@@ -252,11 +252,13 @@ def test_comparison_has_both_metrics_and_corrected_p_values(store: Store) -> Non
     for finding in FINDINGS:
         assert (finding, "auroc", "DeLong") in kinds
         assert (finding, "auroc", "paired bootstrap") in kinds
+        assert (finding, "average_precision", "paired bootstrap") in kinds
         assert (finding, "froc_score", "paired bootstrap") in kinds
-    assert len(rows) == 6
+    assert len(rows) == 8
     for row in rows:
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
-        assert (row["p_value_holm"] is None) == (row["method"] == "DeLong")
+        is_primary = row["method"] != "DeLong" and row["metric"] in {"auroc", "froc_score"}
+        assert (row["p_value_holm"] is not None) == is_primary
 
 
 def test_a_run_compared_with_itself_does_not_differ(store: Store) -> None:
