@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import pytest
@@ -16,11 +18,14 @@ from etl.synthetic_hospital.film import (
 )
 
 
+@lru_cache(maxsize=64)
 def _film(
-    seed: int = 7, *, projection: str = "PA", size: tuple[int, int] = (320, 320), **fields: object
+    seed: int = 7,
+    *,
+    projection: str = "PA",
+    size: tuple[int, int] = (320, 320),
+    fractures: tuple[FractureRequest, ...] = (),
 ) -> Film:
-    fractures = fields.get("fractures", ())
-    assert isinstance(fractures, tuple)
     return render_film(
         FilmRequest(
             seed=seed,
@@ -64,7 +69,8 @@ def _change(broken: Film, intact: Film) -> np.ndarray:
 
 @pytest.mark.parametrize("projection", ["PA", "AP", "LATERAL", "ABDOMEN"])
 def test_same_request_gives_the_same_bits_and_another_seed_another_film(projection: str) -> None:
-    one, again = _film(3, projection=projection), _film(3, projection=projection)
+    one, again = _film(3, projection=projection), _film.__wrapped__(3, projection=projection)
+    assert one is not again
     assert np.array_equal(one.pixels, again.pixels)
     assert not np.array_equal(one.pixels, _film(4, projection=projection).pixels)
 
@@ -155,7 +161,7 @@ def test_the_patients_right_is_at_the_films_left(
 
 
 def test_boxes_lie_on_the_film_and_are_not_tiny() -> None:
-    for seed in range(40, 50):
+    for seed in range(40, 48):
         rng = np.random.default_rng(seed)
         finding = ("rib_fracture", "clavicle_fracture")[seed % 2]
         film = _film(
