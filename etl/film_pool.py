@@ -80,7 +80,7 @@ def _hash(order: ReadingOrder) -> str:
 
 def _make_pool(n_processes: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "etl.film_reading"])
+    context.set_forkserver_preload(["etl.film_reading"])
     return ProcessPoolExecutor(
         max_workers=n_processes, mp_context=context, initializer=_limit_worker
     )

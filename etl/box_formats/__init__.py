@@ -1,0 +1,1 @@
+"""Readers of annotation files, each into the same source boxes."""
