@@ -9,12 +9,13 @@ from pydantic import Field
 
 from flows import tasks
 from flows.artifacts import publish_differences
+from flows.run_names import training_name
 from flows.train_aals import RecipeName, Seed, train_aals
 
 
 @flow(
     name="cross-validate",
-    flow_run_name="{method}, {n_folds} folds, seed {seed}, recipe {recipe}",
+    flow_run_name=training_name,
     validate_parameters=True,
     persist_result=True,
     result_serializer="json",

@@ -9,11 +9,12 @@ from pydantic import Field
 
 from flows import tasks
 from flows.artifacts import publish_results
+from flows.run_names import evaluation_name
 
 
 @flow(
     name="evaluate-run",
-    flow_run_name="evaluate {run_id}",
+    flow_run_name=evaluation_name,
     validate_parameters=True,
     persist_result=True,
     result_serializer="json",

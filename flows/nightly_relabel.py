@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from prefect import flow
 
 from flows.artifacts import publish_counts
 from flows.relabelling import RELABEL_STAGES
+from flows.run_names import night_name
 from flows.stages import Counts
 from flows.tasks import relabel_stage
 
 
-def run_name() -> str:
-    """Name of a night's run."""
-    return f"nightly-relabel {datetime.now(UTC):%Y-%m-%d}"
-
-
 @flow(
     name="nightly-relabel",
-    flow_run_name=run_name,
+    flow_run_name=night_name,
     validate_parameters=True,
     persist_result=True,
     result_serializer="json",

@@ -125,9 +125,8 @@ class LineProgress:
         if self._stage is None:
             return
         wall_s = time.monotonic() - self._started
-        self._print(
-            f"done, {self._done:,} in {wall_s:.1f} s{self._rate()} {figures_text(self._figures)}"
-        )
+        done = f", {self._done:,}" if self._done else ""
+        self._print(f"done{done} in {wall_s:.1f} s{self._rate()} {figures_text(self._figures)}")
         self._stage = None
 
     def _rate(self) -> str:

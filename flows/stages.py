@@ -245,7 +245,7 @@ def train(
 
 
 def predict(settings: Settings, *, run_id: str, progress: Progress = SILENT) -> int:
-    """Score validation and test images with a run's best epoch; returns the number of rows."""
+    """Score validation and test images with a run's best epoch; returns the number of films."""
     from training.prediction import predict_run
 
     return predict_run(store=open_store(settings), run_id=run_id, progress=progress)
@@ -255,12 +255,13 @@ def evaluate(settings: Settings, *, run_id: str, progress: Progress = SILENT) ->
     """AUROC and FROC of a run, with intervals."""
     from evaluation.evaluate import evaluate_run
 
-    progress.start("evaluate", None)
     summary = evaluate_run(
-        store=open_store(settings), run_id=run_id, n_bootstrap=settings.n_bootstrap
+        store=open_store(settings),
+        run_id=run_id,
+        n_bootstrap=settings.n_bootstrap,
+        progress=progress,
     )
-    progress.finish()
-    return counts(summary)
+    return {"n_metrics": len(summary.metrics), "notes": list(summary.notes)}
 
 
 def compare(

@@ -90,7 +90,7 @@ def train(
 @task(task_run_name="predict {run_id}")
 @known_errors_only
 def predict(run_id: str) -> int:
-    """Score validation and test images; returns the number of rows."""
+    """Score validation and test images; returns the number of films."""
     return stages.predict(load_settings(), run_id=run_id, progress=log_progress())
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from flows import tasks
 from flows.artifacts import publish_results
 from flows.experiment import SUPERVISED
+from flows.run_names import training_name
 
 Fold = Annotated[int, Field(ge=0, description="Cross-validation fold.")]
 Seed = Annotated[int | None, Field(description="Seed; that of the settings by default.")]
@@ -18,7 +19,7 @@ RecipeName = Annotated[str | None, Field(description="Recipe; that of the settin
 
 @flow(
     name="train-aals",
-    flow_run_name="{method}, fold {fold}, seed {seed}, recipe {recipe}",
+    flow_run_name=training_name,
     validate_parameters=True,
     persist_result=True,
     result_serializer="json",

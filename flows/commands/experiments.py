@@ -43,8 +43,8 @@ def predict(context: typer.Context, run: Run = None) -> None:
     settings = settings_of(context)
     run_id = stages.require_run(settings, run)
     with progress() as display:
-        n_rows = stages.predict(settings, run_id=run_id, progress=display)
-    print_counts(f"predict {run_id}", {"predictions": n_rows})
+        n_films = stages.predict(settings, run_id=run_id, progress=display)
+    print_counts(f"predict {run_id}", {"films scored": n_films})
 
 
 def evaluate(context: typer.Context, run: Run = None) -> None:
@@ -54,8 +54,10 @@ def evaluate(context: typer.Context, run: Run = None) -> None:
     settings = settings_of(context)
     run_id = stages.require_run(settings, run)
     with progress() as display:
-        stages.evaluate(settings, run_id=run_id, progress=display)
+        notes = stages.evaluate(settings, run_id=run_id, progress=display)["notes"]
     print_results(console(), settings, [run_id])
+    for note in notes:
+        console().print(f"Note: {note}", markup=False, highlight=False)
 
 
 def report(
