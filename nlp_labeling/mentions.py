@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ from functools import cache
 from nlp_labeling.attributes import AttributeRules
 from nlp_labeling.context import ContextRules, Cue
 from nlp_labeling.definition import Definition, load_definitions
-from nlp_labeling.keywords import compiled_keywords
 from nlp_labeling.note_text import NoteText, fold_note
 from nlp_labeling.rule import RuleSet, load_rules
 from nlp_labeling.sections import Segmenter, Sentence
@@ -65,17 +65,20 @@ class Labeler:
         self.finder = TargetFinder(definitions, rules)
         numbered = frozenset(d.name for d in definitions if d.is_numbered)
         self._attributes = AttributeRules(rules, self.finder, numbered)
-        self._keywords = compiled_keywords(definitions)
         self._cache: OrderedDict[tuple[str, tuple[str, ...]], tuple[Mention, ...]] = OrderedDict()
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
-        if self._keywords.search(text) is None:
-            return []
         note = fold_note(text)
+        hits = self.finder.hits(note.folded)
+        if not hits:
+            return []
         found: list[Mention] = []
         inherited: tuple[str, ...] = ()
-        for sentence in self.segmenter.sentences(note.folded):
+        for sentence in self.segmenter.sentences(note.folded, hits):
+            place = bisect_left(hits, sentence.start)
+            if place == len(hits) or hits[place] >= sentence.end:
+                continue
             mentions = self._of_sentence(note.folded[sentence.start : sentence.end], inherited)
             if mentions:
                 inherited = tuple(sorted({m.finding for m in mentions if not m.is_hypothetical}))
@@ -97,8 +100,8 @@ class Labeler:
 
         ``inherited`` are findings of the sentence before, for "the fracture is displaced".
         """
-        targets = self.finder.find(sentence)
-        anchors = self.finder.anchors(sentence) if targets or inherited else []
+        anchors = self.finder.anchors(sentence)
+        targets = self.finder.find(sentence, anchors)
         if not targets and inherited:
             targets = self._inherited_targets(sentence, inherited, anchors)
         if not targets:

@@ -27,7 +27,7 @@ class NoteSummary:
 
 def is_counted(mention: Row) -> bool:
     """Whether a mention speaks of this patient now, as a finding and not as a question."""
-    return (
+    return bool(
         mention["section"] not in SILENT_SECTIONS
         and mention["temporality"] == "recent"
         and mention["experiencer"] == "patient"
@@ -37,7 +37,7 @@ def is_counted(mention: Row) -> bool:
 
 def told_as_history(mention: Row) -> bool:
     """Whether a mention tells that the patient once had the finding."""
-    return (
+    return bool(
         (mention["temporality"] == "historical" or mention["section"] == "history")
         and mention["experiencer"] == "patient"
         and mention["assertion"] == "present"
@@ -46,7 +46,7 @@ def told_as_history(mention: Row) -> bool:
 
 
 def _denied_for_ever(mention: Row) -> bool:
-    return (
+    return bool(
         mention["temporality"] == "historical"
         and mention["experiencer"] == "patient"
         and mention["assertion"] == "absent"

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 
@@ -21,6 +22,7 @@ _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-
 _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})"
 )
+_LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
@@ -53,38 +55,37 @@ class Segmenter:
 
     def __init__(self, rules: RuleSet) -> None:
         self._by_phrase = {phrase: rule for rule in rules.of("section") for phrase in rule.phrases}
-        phrases = phrase_pattern(self._by_phrase)
         lead = r"[ \t*#=_>]*(?:\(?\d{1,2}[.)]\s*)?"
         self._heading = re.compile(
-            rf"(?:\A|(?<=\n)|(?<=[.;。!?]\s)|(?<=[.;。!?]\s\s)){lead}({phrases})"
+            rf"{lead}({phrase_pattern(self._by_phrase)})"
             rf"[ \t*=_]*(?:\([^)\n]{{0,30}}\)[ \t]*)?(?::+[*_]*|(?=\n)|\Z)"
         )
         self._continues_after = frozenset(rules.words["continues_after"])
         self._continues_before = frozenset(rules.words["continues_before"])
         self._abbreviations = frozenset(rules.words["abbreviations"])
 
-    def sentences(self, text: str) -> list[Sentence]:
-        """All sentences of a folded note, in order."""
+    def sentences(self, text: str, hits: Sequence[int] | None = None) -> list[Sentence]:
+        """The sentences of a folded note in order; with ``hits`` only those around these places."""
         headings = self._headings(text)
         starts = [heading.start for heading in headings]
         closings = self._closings(text, headings)
         sentences: list[Sentence] = []
-        for start, end in self._blocks(text):
+        for start, end in self._blocks(text, hits):
             cuts = [start, *(s for s in starts if start < s < end), end]
-            for low, high in zip(cuts, cuts[1:], strict=False):
-                self._split(text, low, high, headings, starts, closings, sentences)
+            for low, high in pairwise(cuts):
+                self._split(text, (low, high), headings, starts, closings, sentences)
         return sentences
 
     def _split(
         self,
         text: str,
-        low: int,
-        high: int,
+        block: tuple[int, int],
         headings: Sequence[Heading],
         starts: Sequence[int],
         closings: Sequence[int],
         sentences: list[Sentence],
     ) -> None:
+        low, high = block
         place = bisect_right(starts, low) - 1
         section, rule_id = NO_SECTION, ""
         if place >= 0 and not (closings[place] and closings[place] <= low):
@@ -99,7 +100,10 @@ class Segmenter:
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
-        for match in self._heading.finditer(text):
+        for place in (0, *(found.end() for found in _LINE_OR_STOP.finditer(text))):
+            match = self._heading.match(text, place)
+            if match is None:
+                continue
             rule = self._by_phrase[phrase_key(match.group(1))]
             is_alone = not match.group().rstrip("*_").endswith(":")
             start = match.start()
@@ -129,55 +133,48 @@ class Segmenter:
             closings.append(closing)
         return closings
 
-    def _blocks(self, text: str) -> list[tuple[int, int]]:
+    def _blocks(self, text: str, hits: Sequence[int] | None) -> list[tuple[int, int]]:
         """Runs of lines that belong together as running text."""
         if "\n" not in text:
             return [(0, len(text))]
-        lines: list[tuple[int, int]] = []
-        place = 0
-        for line in text.split("\n"):
-            lines.append((place, place + len(line)))
-            place += len(line) + 1
-        widths = self._paragraph_widths(text, lines)
+        lines = text.split("\n")
+        starts = [0, *accumulate(len(line) + 1 for line in lines)][:-1]
+        wanted = (
+            range(len(lines))
+            if hits is None
+            else sorted({bisect_right(starts, hit) - 1 for hit in hits})
+        )
+        widths: dict[int, int] = {}
         blocks: list[tuple[int, int]] = []
-        begin = 0
-        for index, (start, end) in enumerate(lines[:-1]):
-            following = text[lines[index + 1][0] : lines[index + 1][1]]
-            if self._is_break(text[start:end], following, widths[index]):
-                blocks.append((begin, end))
-                begin = lines[index + 1][0]
-        blocks.append((begin, len(text)))
+        done = -1
+        for index in wanted:
+            if index <= done:
+                continue
+            first, last = index, index
+            while first > done + 1 and not self._is_break(lines, first - 1, widths):
+                first -= 1
+            while last + 1 < len(lines) and not self._is_break(lines, last, widths):
+                last += 1
+            blocks.append((starts[first], starts[last] + len(lines[last])))
+            done = last
         return blocks
 
-    def _paragraph_widths(self, text: str, lines: Sequence[tuple[int, int]]) -> list[int]:
-        widths = [0] * len(lines)
-        begin = 0
-        for index in range(len(lines) + 1):
-            if index == len(lines) or not text[slice(*lines[index])].strip():
-                widest = max(
-                    (len(text[slice(*one)].rstrip()) for one in lines[begin:index]), default=0
-                )
-                widths[begin:index] = [widest] * (index - begin)
-                begin = index + 1
-        return widths
-
-    def _is_break(self, line: str, following: str, width: int) -> bool:
-        line = line.rstrip()
+    def _is_break(self, lines: Sequence[str], index: int, widths: dict[int, int]) -> bool:
+        """Whether the line break behind ``lines[index]`` ends a statement."""
+        line, following = lines[index].rstrip(), lines[index + 1]
         if not line or not following.strip():
             return not line.endswith(":")
         if _BULLET.match(following) or self._heading.match(following):
             return True
-        if line[-1] in ",:(/-、&+":
-            return False
         last, first = _LAST_WORD.search(line), _FIRST_WORD.match(following)
-        if last and last.group(1) in self._continues_after:
+        word = first.group(1) if first else following.split()[0]
+        if line[-1] in ",:(/-、&+" or (last and last.group(1) in self._continues_after):
             return False
-        word = first.group(1) if first else ""
         if word in self._continues_before:
             return False
-        is_cjk = bool(word) and not word.isascii()
-        space = 0 if is_cjk else 1
-        if len(line) + space + len(word or following.split(maxsplit=1)[0]) <= width:
+        is_cjk = not word.isascii()
+        width = _paragraph_width(lines, index, widths)
+        if len(line) + (0 if is_cjk else 1) + len(word) <= width:
             return True
         return width < (_NARROWEST_WRAP_CJK if is_cjk else _NARROWEST_WRAP)
 
@@ -208,6 +205,19 @@ class Segmenter:
         if word == "no":
             return text[match.end() : match.end() + 4].strip()[:1].isdigit()
         return word in self._abbreviations
+
+
+def _paragraph_width(lines: Sequence[str], index: int, widths: dict[int, int]) -> int:
+    """The longest line of the paragraph around a line: the width it was wrapped to, if it was."""
+    if index not in widths:
+        first, last = index, index
+        while first > 0 and lines[first - 1].strip():
+            first -= 1
+        while last + 1 < len(lines) and lines[last + 1].strip():
+            last += 1
+        widest = max(len(line.rstrip()) for line in lines[first : last + 1])
+        widths.update(dict.fromkeys(range(first, last + 1), widest))
+    return widths[index]
 
 
 def _bounded(text: str, low: int, high: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nlp_labeling.definition import Definition
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
@@ -17,6 +17,7 @@ from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 OTHER = "other"
 MINIMUM_EDIT_LENGTH = 8
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_TOKEN = re.compile(r"[a-z0-9]+|#")
 _WORD = re.compile(r"[a-z]{6,14}")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _LONGEST_GAP = 90
@@ -65,6 +66,10 @@ class TargetFinder:
         self._fill_lexicon(definitions, rules)
         self._anchors = re.compile(phrase_pattern(self._lexicon))
         self._variants = edit_variants(self._lexicon)
+        ours = [term for term, entry in self._lexicon.items() if entry.names]
+        first_words = {token for term in ours for token in _TOKEN.findall(term)[:1]}
+        self._hit_words = first_words | self._variants.keys()
+        self._free_hits = re.compile(phrase_pattern(t for t in ours if not t.isascii()))
         self._not_before = {
             definition.name: re.compile(
                 rf"\s*-?\s*(?:{phrase_pattern(definition.site_not_before)})"
@@ -89,9 +94,20 @@ class TargetFinder:
         self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
         self._normal_phrase = re.compile(phrase_pattern(self._normal_rule))
 
-    def find(self, sentence: str) -> list[Target]:
-        """All targets of a folded sentence, in order."""
-        anchors = self.anchors(sentence)
+    def hits(self, text: str) -> list[int]:
+        """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
+        places: list[int] = []
+        for word in self._hit_words.intersection(_TOKEN.findall(text)):
+            place = text.find(word)
+            while place >= 0:
+                places.append(place)
+                place = text.find(word, place + 1)
+        if not text.isascii():
+            places.extend(match.start() for match in self._free_hits.finditer(text))
+        return sorted(places)
+
+    def find(self, sentence: str, anchors: Sequence[Anchor]) -> list[Target]:
+        """All targets of a folded sentence, in order; ``anchors`` are those of the sentence."""
         sites = [anchor for anchor in anchors if anchor.kind == "site"]
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         targets: list[Target] = []
@@ -120,7 +136,7 @@ class TargetFinder:
             entry = self._lexicon[phrase_key(match.group())]
             if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
                 continue
-            found.append(replace(entry, start=match.start(), end=match.end()))
+            found.append(_at(entry, match))
         if self._variants:
             for match in _WORD.finditer(sentence):
                 term = self._variants.get(match.group())
@@ -128,9 +144,7 @@ class TargetFinder:
                     entry = self._lexicon[term]
                     if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
                         continue
-                    found.append(
-                        replace(entry, start=match.start(), end=match.end(), edit=match.group())
-                    )
+                    found.append(_at(entry, match, match.group()))
             found.sort(key=lambda anchor: anchor.start)
         return found
 
@@ -304,6 +318,19 @@ class TargetFinder:
                     if not site.is_weak
                 )
         return targets
+
+
+def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:
+    return Anchor(
+        match.start(),
+        match.end(),
+        entry.kind,
+        entry.names,
+        entry.term,
+        entry.is_weak,
+        edit,
+        entry.rule_id,
+    )
 
 
 def edit_variants(terms: Sequence[str] | dict[str, Anchor]) -> dict[str, str]:
