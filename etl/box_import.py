@@ -125,14 +125,9 @@ def _annotation(
     image = finder.find(box)
     if isinstance(image, str):
         return image
-    if box.width_px <= 0 or box.height_px <= 0:
-        return "it has no area"
-    scale = _copy_scale(box, image)
-    if scale is None:
-        return "the annotated image has another shape than the source image"
-    placed = _clip(box, scale, image)
-    if placed is None:
-        return "it lies outside its image"
+    placed = _place(box, image)
+    if isinstance(placed, str):
+        return placed
     box_px, is_clipped = placed
     reader_id = finder.names.pseudonym("reader", box.reader) if box.reader else None
     return {
@@ -164,10 +159,13 @@ def _copy_scale(box: SourceBox, image: Row) -> tuple[float, float] | None:
     return (scale_x, scale_y) if abs(scale_x / scale_y - 1) <= MAX_RATIO_DIFFERENCE else None
 
 
-def _clip(
-    box: SourceBox, scale: tuple[float, float], image: Row
-) -> tuple[tuple[float, float, float, float], bool] | None:
-    """The box in source pixels, cut at the image's edges, and whether it was cut."""
+def _place(box: SourceBox, image: Row) -> tuple[tuple[float, float, float, float], bool] | str:
+    """The box in source pixels, cut at the image's edges, and whether it was; or its fault."""
+    if box.width_px <= 0 or box.height_px <= 0:
+        return "it has no area"
+    scale = _copy_scale(box, image)
+    if scale is None:
+        return "the annotated image has another shape than the source image"
     left, right = box.x_px * scale[0], (box.x_px + box.width_px) * scale[0]
     top, bottom = box.y_px * scale[1], (box.y_px + box.height_px) * scale[1]
     inside = (
@@ -178,7 +176,7 @@ def _clip(
     )
     width, height = inside[2] - inside[0], inside[3] - inside[1]
     if width < 1 or height < 1:
-        return None
+        return "it lies outside its image"
     # Half a pixel is the rounding of a copy, not a reader's slip.
     is_clipped = any(
         abs(a - b) > 0.5 for a, b in zip(inside, (left, top, right, bottom), strict=True)
@@ -215,8 +213,9 @@ class _ImageFinder:
         """The image of a box, or the reason why it is not known."""
         if box.sop_instance_uid:
             image_id = self.names.pseudonym("image", box.sop_instance_uid)
-            if image_id in self._images:
-                return self._images[image_id]
+            known: Row | None = self._images.get(image_id)
+            if known is not None:
+                return known
         if box.accession_number:
             accession_id = self.names.pseudonym("accession", box.accession_number)
             found = self._by_accession.get(accession_id, [])
