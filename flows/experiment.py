@@ -75,9 +75,12 @@ def train_from_start(
         The run_id.
 
     Raises:
+        ArgumentError: No such method.
         TrainingError: No such run, or training cannot start.
     """
-    if method == SUPERVISED:
+    from training.methods import method_named
+
+    if not method_named(method).needs_initial_run:
         initial = None if initial_run_id is None else stages.require_run(settings, initial_run_id)
     elif initial_run_id is not None:
         initial = stages.require_run(settings, initial_run_id)
