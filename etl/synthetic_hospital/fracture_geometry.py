@@ -14,9 +14,9 @@ from etl.synthetic_hospital.thorax_tubes import Tube, TubeSamples
 _STEP_MM = {"evident": (12.0, 17.0), "moderate": (8.5, 12.0), "subtle": (2.0, 3.2)}
 _GAP_MM = {"evident": (8.0, 14.0), "moderate": (5.0, 9.0), "subtle": (0.8, 1.6)}
 # Volume of the swelling (mm3) for each mm of step-off.
-_HAEMATOMA_MM2 = 330.0
+_HAEMATOMA_MM2 = 420.0
 # Extra density of the crushed ends, as a part of the bone's own.
-_CRUSH = {"evident": 1.6, "moderate": 1.1, "subtle": 0.25}
+_CRUSH = {"evident": 2.2, "moderate": 1.7, "subtle": 0.25}
 _REACH_MM = {"rib_fracture": 18.0, "clavicle_fracture": 25.0}
 
 
