@@ -101,6 +101,7 @@ def build_cohort(
     configuration = {"findings": list(findings), "seed": seed, "n_folds": n_folds}
     parts = assign_parts(
         _strata(kept, outcomes, facts),
+        n_images=Counter(image["patient_id"] for image in kept),
         seed=seed,
         n_folds=n_folds,
         kept=_earlier_parts(store, configuration, n_folds),

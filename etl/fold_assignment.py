@@ -13,12 +13,21 @@ from collections.abc import Mapping
 
 
 def assign_parts(
-    strata: Mapping[str, str], *, seed: int, n_folds: int, kept: Mapping[str, int]
+    strata: Mapping[str, str],
+    *,
+    n_images: Mapping[str, int],
+    seed: int,
+    n_folds: int,
+    kept: Mapping[str, int],
 ) -> dict[str, int]:
-    """Give every patient a part; within each stratum the parts differ by at most one patient.
+    """Give every patient a part, so that each stratum's images spread evenly over the parts.
+
+    Patients are dealt out by falling number of images, each to the part that has least of the
+    stratum; with one image a patient the parts differ by at most one.
 
     Args:
         strata: Stratum of each patient.
+        n_images: Images of each patient.
         seed: Decides the order in which patients are dealt out.
         n_folds: Folds; there are twice as many parts.
         kept: Parts of patients who had one before, which they keep: a patient once tested on
@@ -32,18 +41,24 @@ def assign_parts(
     for patient_id, stratum in strata.items():
         members[stratum].append(patient_id)
     parts = {patient_id: part for patient_id, part in kept.items() if patient_id in strata}
-    totals = Counter(parts.values())
+    totals: Counter[int] = Counter()
+    for patient_id, part in parts.items():
+        totals[part] += n_images[patient_id]
     for stratum in sorted(members):
-        counts = Counter(parts[each] for each in members[stratum] if each in parts)
+        counts: Counter[int] = Counter()
+        for each in members[stratum]:
+            if each in parts:
+                counts[parts[each]] += n_images[each]
         newcomers = [each for each in members[stratum] if each not in parts]
         preference = sorted(range(2 * n_folds), key=lambda part: _rank(seed, stratum, str(part)))
-        for patient_id in sorted(newcomers, key=lambda each: _rank(seed, "patient", each)):
+        newcomers.sort(key=lambda each: (-n_images[each], _rank(seed, "patient", each)))
+        for patient_id in newcomers:
             part = min(
                 preference, key=lambda each: (counts[each], totals[each], preference.index(each))
             )
             parts[patient_id] = part
-            counts[part] += 1
-            totals[part] += 1
+            counts[part] += n_images[patient_id]
+            totals[part] += n_images[patient_id]
     return parts
 
 

@@ -4,7 +4,8 @@ Candidates are encounters of the film's own patient, in this order of preference
 
 1. ``accession``: a report on the film's accession number was written in it;
 2. ``contains``: the film was taken within the stay (an open stay has no end yet);
-3. ``window``: the film was taken up to ``hours_before`` before or ``hours_after`` after the stay.
+3. ``window``: the stay ended up to ``hours_before`` before the film, or began up to
+   ``hours_after`` after it (the label definitions' window around the study).
 
 Ties go to the nearer stay, then to the one that began later, then to the lesser encounter_id.
 """
@@ -51,8 +52,8 @@ def link_images(*, store: Store, hours_before: float, hours_after: float) -> Lin
 
     Args:
         store: The store.
-        hours_before: How long before a stay a film may be taken.
-        hours_after: How long after it.
+        hours_before: How long before the film a stay may have ended.
+        hours_after: How long after the film a stay may begin.
 
     Raises:
         ArgumentError: A number of hours is negative.
@@ -114,7 +115,7 @@ def _rank(
             reason = "accession"
         elif hours == 0:
             reason = "contains"
-        elif hours is not None and -hours_before <= hours <= hours_after:
+        elif hours is not None and -hours_after <= hours <= hours_before:
             reason = "window"
         if reason is not None:
             candidates.append((reason, abs(hours or 0.0), encounter))

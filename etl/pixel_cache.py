@@ -32,14 +32,14 @@ class ShardWriter:
 
     def __init__(self, *, cache: Path, size_px: int) -> None:
         self._cache = cache
-        self._size_px = size_px
+        self.size_px = size_px
         self._transform = transform_hash(size_px)
         self._waiting: list[tuple[str, NDArray[np.uint8], FilmGeometry]] = []
         self.rows: dict[str, dict[str, Any]] = {}
 
     def add(self, image_id: str, film: NDArray[np.uint8], geometry: FilmGeometry) -> None:
         """Take up the film of an image, (size_px, size_px) uint8."""
-        assert film.shape == (self._size_px, self._size_px)
+        assert film.shape == (self.size_px, self.size_px)
         self._waiting.append((image_id, film, geometry))
         if len(self._waiting) == FILMS_PER_SHARD:
             self.flush()

@@ -49,7 +49,10 @@ LABEL_EVIDENCE = Table(
         text("image_id", "Image."),
         text("finding", "Finding."),
         text("encounter_id", "Encounter the evidence was found in.", null_meaning="none"),
-        text("evidence_type", "code, chest_film_report, other_imaging_report or clinical_text."),
+        text(
+            "evidence_type",
+            "code, chest_film_report, other_imaging_report, clinical_text or public_label.",
+        ),
         text("diagnosis_id", "Diagnosis row.", null_meaning="the evidence is a mention"),
         text("mention_id", "Mention.", null_meaning="the evidence is a diagnosis"),
         text("polarity", "positive, negative, uncertain, old or ignored."),
