@@ -1,5 +1,6 @@
 """One self-contained HTML report of one run, or of several side by side."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,17 +81,20 @@ def write_report(*, store: Store, run_ids: list[str], output_path: Path) -> Path
             "run_ids: none was named; name at least one evaluated run. List them with: "
             'ribline sql "FROM leaderboard".'
         )
-    page = render_report(store=store, run_ids=run_ids)
+    draft = output_path.with_name(f".{output_path.name}.draft")
     try:
         output_path.parent.mkdir(parents=True, exist_ok=True)
-        draft = output_path.with_name(f".{output_path.name}.draft")
-        draft.write_text(page, encoding="utf-8")
+        draft.touch()
+        draft.write_text(render_report(store=store, run_ids=run_ids), encoding="utf-8")
         draft.replace(output_path)
     except OSError as error:
         raise EvaluationError(
             f"output_path: the report cannot be written ({error.strerror}). "
             "Name a file in a folder you may write to."
         ) from None
+    finally:
+        with suppress(OSError):
+            draft.unlink()
     return output_path
 
 

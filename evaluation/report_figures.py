@@ -114,7 +114,8 @@ def froc_figure(finding: str, curves: Sequence[Curve]) -> Picture:
 def epoch_figure(title: str, series: Sequence[Series], findings: Sequence[str]) -> Picture:
     """One measured number by epoch: runs by colour, findings by marker fill and line."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+        figure = Figure(figsize=(4.6, 3.1))
+        figure.subplots_adjust(left=0.115, right=0.985, bottom=0.15, top=0.97)
         axes = figure.add_subplot()
         axes.grid(visible=True, axis="y")
         for line in series:
@@ -142,7 +143,8 @@ def epoch_figure(title: str, series: Sequence[Series], findings: Sequence[str]) 
 
 
 def _square_panel() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.6, 4.0), layout="constrained")
+    figure = Figure(figsize=(4.6, 4.0))
+    figure.subplots_adjust(left=0.125, right=0.985, bottom=0.125, top=0.98)
     axes = figure.add_subplot()
     axes.grid(visible=True)
     axes.set_axisbelow(True)
