@@ -22,7 +22,7 @@ from nlp_labeling.rule import (
 
 _WORD = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
-_CLAUSE_END = re.compile(r"\s*(?:[.,;)]|\Z)")
+_CLAUSE_END = re.compile(r"\s*(?:[.,;)!。]|\Z)")
 _NUMBER = re.compile(r"\d+")
 
 

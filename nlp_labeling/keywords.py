@@ -66,7 +66,7 @@ def _alternative(word: str) -> str:
 
 def _edits(word: str) -> list[str]:
     """Patterns for the word and all words one edit away, a letter for the odd one out."""
-    patterns = [re.escape(word)]
+    patterns = [re.escape(word), f"{re.escape(word)}[a-z]"]
     for place in range(len(word)):
         head, tail = re.escape(word[:place]), re.escape(word[place + 1 :])
         patterns.append(f"{head}[a-z]?{tail}")

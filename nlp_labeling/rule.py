@@ -43,7 +43,7 @@ END_MARK = "<end>"
 _PLACEHOLDERS = {
     "<year>": r"(?:19|20)\d\d",
     "<n>": r"\d{1,3}",
-    END_MARK: r"(?=\s*(?:[.,;)]|\Z))",
+    END_MARK: r"(?=\s*(?:[.,;)!。]|\Z))",
 }
 _KEYS = frozenset(
     ["id", "category", "direction", "phrases", "positive", "negative", "max_words", "stops_at"]

@@ -95,7 +95,8 @@ def test_status_wound_and_side_agree_with_the_official_words() -> None:
                 assert verdict.wound == "open"
             for side in ("right", "left", "bilateral"):
                 assert (verdict.laterality == side) == (
-                    f"{side} side" in lowered or f"{side} clavicle" in lowered
+                    f"{side} side" in lowered
+                    or f"{side} clavicle" in lowered
                     or (side == "bilateral" and "bilateral" in lowered)
                 )
     assert checked > 200

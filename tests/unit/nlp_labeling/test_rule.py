@@ -112,7 +112,7 @@ SHIPPED = Path(__file__).parents[3] / "nlp_labeling" / "definitions" / "rib_frac
         (('status = "initial"', 'status = "odd"'), "status 'odd'"),
         (("title =", "title = ="), "line 3, column"),
         (('name = "rib_fracture"', ""), "'name' is missing"),
-        (('site = [', 'site = []\nignored = ['), None),
+        (("site = [", "site = []\nignored = ["), None),
     ],
 )
 def test_bad_definition_is_refused(
