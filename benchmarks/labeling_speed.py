@@ -160,7 +160,7 @@ def memory_growth_mb(rounds: int) -> dict[str, float]:
 
     peaks = []
     for index in range(rounds):
-        label_texts(make_notes(2_000, has_keyword=True, seed=100 + index))
+        label_texts(make_notes(1_000, has_keyword=True, seed=100 + index))
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     return {
         "peak_growth_mb": round(peaks[-1] - peaks[rounds // 2], 1),
@@ -186,7 +186,7 @@ def peer_figures(name: str, folder: Path, notes: Path, seconds: float) -> dict[s
         )
         for command in ([*make, str(home)], [*fill, *PEERS[name]]):
             try:
-                subprocess.run(command, check=True, capture_output=True, timeout=150)
+                subprocess.run(command, check=True, capture_output=True, timeout=60)
             except (subprocess.SubprocessError, OSError) as error:
                 shutil.rmtree(home, ignore_errors=True)
                 return {"installed": False, "why": f"{type(error).__name__} while installing"}
@@ -196,7 +196,7 @@ def peer_figures(name: str, folder: Path, notes: Path, seconds: float) -> dict[s
             check=True,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=45,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     except subprocess.SubprocessError as error:
@@ -207,7 +207,7 @@ def peer_figures(name: str, folder: Path, notes: Path, seconds: float) -> dict[s
 
 def measure(n_notes: int, peers: Path | None) -> dict[str, object]:
     """All figures and ratios."""
-    own = {**own_figures(n_notes, 4_000), **two_process_ratio(4 * n_notes), **memory_growth_mb(6)}
+    own = {**own_figures(n_notes, 4_000), **two_process_ratio(2 * n_notes), **memory_growth_mb(4)}
     figures: dict[str, object] = {
         "benchmark": "labeling_speed",
         "ribline": own,
@@ -218,7 +218,7 @@ def measure(n_notes: int, peers: Path | None) -> dict[str, object]:
         notes = Path(name) / "notes.json"
         notes.write_text(json.dumps(make_notes(n_notes, has_keyword=True)), encoding="utf-8")
         for peer in PEERS:
-            result = peer_figures(peer, peers or Path(name), notes, seconds=12)
+            result = peer_figures(peer, peers or Path(name), notes, seconds=6)
             figures["peers"][peer] = result  # type: ignore[index]
             if result.get("notes_per_second"):
                 ratio = own["keyword_notes_per_second"] / result["notes_per_second"]  # type: ignore[operator]
@@ -230,7 +230,7 @@ def main() -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--notes", type=int, default=4_000, help="keyword-bearing notes")
+    parser.add_argument("--notes", type=int, default=1_500, help="keyword-bearing notes")
     parser.add_argument("--peers", type=Path, help="folder for the peers' environments, kept")
     options = parser.parse_args()
     figures = measure(options.notes, options.peers)

@@ -1,0 +1,198 @@
+"""``label-notes``: formats, encodings, and input that is not a note."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nlp_labeling import keyword_pattern, label_notes, pipeline
+from nlp_labeling.mentions import labeler
+from nlp_labeling.note_text import decode_bytes, fold_note
+from warehouse_schema.errors import ArgumentError, ConfigurationError, InputError
+
+NOTES = [
+    ("a", "Acute fractures of the left 4th-6th ribs."),
+    ("b", "No rib fracture."),
+    ("c", "Lungs clear."),
+    ("d", "History of clavicle fracture."),
+    ("e", "右側鎖骨骨折"),
+]
+SUMMARY = [
+    ("a", "clavicle_fracture", "not_mentioned", "unknown"),
+    ("a", "rib_fracture", "present", "acute"),
+    ("b", "clavicle_fracture", "not_mentioned", "unknown"),
+    ("b", "rib_fracture", "absent", "unknown"),
+    ("c", "clavicle_fracture", "not_mentioned", "unknown"),
+    ("c", "rib_fracture", "not_mentioned", "unknown"),
+    ("d", "clavicle_fracture", "absent", "old"),
+    ("d", "rib_fracture", "not_mentioned", "unknown"),
+    ("e", "clavicle_fracture", "present", "unknown"),
+    ("e", "rib_fracture", "not_mentioned", "unknown"),
+]
+
+
+def write(path: Path, rows: list[tuple[Any, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        ids, texts = zip(*rows, strict=True)
+        pq.write_table(pa.table({"text": list(texts), "note_id": list(ids)}), path)
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps({"note_id": i, "text": t}, ensure_ascii=False) for i, t in rows)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    else:
+        with path.open("w", encoding="utf-8", newline="") as lines_out:
+            csv.writer(lines_out).writerows([("note_id", "text"), *rows])
+    return path
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return list(pq.read_table(path).to_pylist())
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize("source", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("target", [".csv", ".jsonl", ".parquet"])
+def test_every_format(tmp_path: Path, source: str, target: str) -> None:
+    notes = write(tmp_path / f"in{source}", NOTES)
+    out, summary = tmp_path / f"out{target}", tmp_path / f"summary{target}"
+    report = label_notes(notes, out, summary)
+    assert (report.n_notes, report.n_mentions) == (5, 4)
+    assert [tuple(row.values()) for row in read(summary)] == SUMMARY
+    mentions = read(out)
+    assert [row["note_id"] for row in mentions] == ["a", "b", "d", "e"]
+    texts = dict(NOTES)
+    first = mentions[0]
+    span = texts["a"][int(first["start"]) : int(first["end"])]
+    assert span == "fractures of the left 4th-6th ribs"
+    assert first["rib_numbers"] == "4,5,6"
+
+
+def test_two_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_labeling.note_files.BATCH_ROWS", 2)
+    notes = write(tmp_path / "in.csv", NOTES)
+    label_notes(notes, tmp_path / "one.csv", tmp_path / "one_summary.csv")
+    label_notes(notes, tmp_path / "two.csv", tmp_path / "two_summary.csv", processes=2)
+    for name in ("", "_summary"):
+        one, two = (tmp_path / f"{who}{name}.csv" for who in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_rows_that_are_no_notes_are_quarantined(tmp_path: Path) -> None:
+    notes = tmp_path / "in.jsonl"
+    lines = [
+        '{"note_id": "a", "text": "rib fracture"}',
+        '{"note_id": "b", "text": 7}',
+        '{"note_id": "c"}',
+        '{"note_id": null, "text": "rib fracture"}',
+        '{"note_id": "a", "text": "rib fracture"}',
+        "not json",
+        "[1, 2]",
+        '{"note_id": "z", "text": ["rib fracture"]}',
+    ]
+    notes.write_text("\n".join(lines), encoding="utf-8")
+    report = label_notes(notes, tmp_path / "out.csv")
+    assert report.n_notes == 1
+    assert sum(report.quarantined.values()) == 7
+    assert report.quarantine_path is not None
+    reasons = [row["reason"] for row in read(report.quarantine_path)]
+    assert "text is int, not text" in reasons
+    assert "note_id occurs twice" in reasons
+    assert len(reasons) == 7
+
+
+def test_encodings(tmp_path: Path) -> None:
+    notes = tmp_path / "in.csv"
+    rows = ["note_id,text".encode(), "a,左側肋骨骨折".encode("cp950"), "b,右側鎖骨骨折".encode()]
+    rows.append(b"c,rib fracture \x97 left \xff")
+    notes.write_bytes(b"\r\n".join(rows) + b"\r\n")
+    report = label_notes(notes, tmp_path / "out.csv", tmp_path / "summary.csv")
+    assert report.n_notes == 3
+    assert report.encodings["cp950"] == 1
+    present = [r for r in read(tmp_path / "summary.csv") if r["assertion"] == "present"]
+    assert [(r["note_id"], r["finding"]) for r in present] == [
+        ("a", "rib_fracture"),
+        ("b", "clavicle_fracture"),
+        ("c", "rib_fracture"),
+    ]
+
+
+def test_utf16_and_byte_order_mark(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-8-sig"):
+        notes = tmp_path / "in.csv"
+        notes.write_text("note_id,text\na,左側肋骨骨折\n", encoding=encoding)
+        assert label_notes(notes, tmp_path / "out.csv").n_mentions == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "message"),
+    [
+        ("in.csv", b"id,text\n1,x\n", "lacks the column note_id"),
+        ("in.csv", b"", "lacks the column note_id and text"),
+        ("in.jsonl", b'{"note_id": 1}\n', "lacks the column text"),
+        ("in.parquet", b"nonsense", "not a Parquet file"),
+        ("in.xlsx", b"", "not a known format"),
+    ],
+)
+def test_unusable_input(tmp_path: Path, name: str, body: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(body)
+    with pytest.raises(InputError, match=message):
+        label_notes(tmp_path / name, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_unusable_arguments(tmp_path: Path) -> None:
+    notes = write(tmp_path / "in.csv", NOTES)
+    with pytest.raises(InputError, match="no file"):
+        label_notes(tmp_path / "absent.csv", tmp_path / "out.csv")
+    with pytest.raises(ArgumentError, match="known format"):
+        label_notes(notes, tmp_path / "out.txt")
+    with pytest.raises(ArgumentError, match="overwrite IN"):
+        label_notes(notes, notes)
+    with pytest.raises(ArgumentError, match="same file"):
+        label_notes(notes, tmp_path / "out.csv", tmp_path / "out.csv")
+    with pytest.raises(ConfigurationError, match="hip_fracture has no definition"):
+        label_notes(notes, tmp_path / "out.csv", findings=["hip_fracture"])
+
+
+def test_ten_megabytes_of_text_in_bounded_time(tmp_path: Path) -> None:
+    long = "left rib fracture and " * 2_000 + "x" * 10_000_000 + " no clavicle fracture"
+    notes = write(tmp_path / "in.parquet", [("a", long)])
+    begin = time.process_time()
+    report = label_notes(notes, tmp_path / "out.csv", tmp_path / "summary.csv")
+    assert report.n_notes == 1
+    assert report.n_mentions > 1000
+    assert time.process_time() - begin < 60
+
+
+def test_decoding() -> None:
+    assert decode_bytes("肋骨".encode("cp950")) == ("肋骨", "cp950")
+    assert decode_bytes(b"caf\xe9 x")[1] in ("cp1252", "cp950", "big5hkscs")
+    assert fold_note("Ｒｉｂ　ﬁx").folded == "rib fix"
+
+
+def test_spacy_pipeline_marks_the_given_text() -> None:
+    nlp = pipeline(findings=["rib_fracture"])
+    doc = nlp("INDICATION: fall. rib fx(+),無hemothorax。No right 5th rib fracture.")
+    spans = list(doc.spans["mentions"])
+    assert [(span.text, span._.assertion) for span in spans] == [
+        ("rib fx", "present"),
+        ("rib fracture", "absent"),
+    ]
+    assert spans[1]._.rib_numbers == (5,)
+    assert [span.text for span in doc.spans["cues"]] == ["(+)", "No"]
+    assert len(doc._.mentions) == 2
+    assert doc.spans["sections"][0].label_ == "indication"
+
+
+def test_keyword_pattern_is_one_expression() -> None:
+    assert keyword_pattern() == keyword_pattern(labeler().definitions)
