@@ -25,7 +25,7 @@ def samples(draw: st.DrawFn) -> Sample:
     return scores, labels
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sample=samples())
 def test_equal_to_scikit_learn(sample: Sample) -> None:
     scores, labels = sample
@@ -44,7 +44,7 @@ def test_equal_to_scikit_learn(sample: Sample) -> None:
     assert set(curve.thresholds) <= set(thresholds) | {np.inf}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(sample=samples())
 def test_bootstrap_draws_equal_repeated_images(sample: Sample) -> None:
     scores, labels = sample
@@ -81,7 +81,7 @@ def brute_force_delong(
     return np.mean(v10, axis=1), np.cov(v10) / m + np.cov(v01) / n
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(sample=samples(), seed=st.integers(0, 1000))
 def test_delong_equals_all_pairs(sample: Sample, seed: int) -> None:
     scores, labels = sample

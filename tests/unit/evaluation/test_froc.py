@@ -95,7 +95,7 @@ def scored_images(draw: st.DrawFn) -> list[ScoredImage]:
     return images
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(images=scored_images(), denominator=st.sampled_from(["whole_image", "valid_area"]))
 def test_curve_and_score_equal_brute_force(images: list[ScoredImage], denominator: str) -> None:
     rows = list(range(len(images)))
@@ -110,7 +110,7 @@ def test_curve_and_score_equal_brute_force(images: list[ScoredImage], denominato
     assert curve.score() == pytest.approx(brute_force_score(points), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(images=scored_images(), data=st.data())
 def test_false_positives_of_a_subset_equal_brute_force(
     images: list[ScoredImage], data: st.DataObject
@@ -122,7 +122,7 @@ def test_false_positives_of_a_subset_equal_brute_force(
     assert curve.score() == pytest.approx(brute_force_score(points), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(images=scored_images(), data=st.data())
 def test_order_of_images_does_not_matter(images: list[ScoredImage], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(images))
@@ -132,7 +132,7 @@ def test_order_of_images_does_not_matter(images: list[ScoredImage], data: st.Dat
     np.testing.assert_allclose(first.recalls, second.recalls, rtol=0, atol=1e-15)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(images=scored_images(), data=st.data())
 def test_resampling_equals_repeating_the_images(
     images: list[ScoredImage], data: st.DataObject
