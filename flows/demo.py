@@ -32,6 +32,8 @@ image_folder = "{hospital}/dicom"
 box_file = "{hospital}/boxes.json"
 # The demo's key comes from its seed, so that it can be repeated. A hospital's key is a secret.
 pseudonym_key_file = "restricted/pseudonym.key"
+# The night after its last record, so that two demos with one seed agree.
+as_of = 2017-01-01T00:00:00Z
 recipe = "{recipe}"
 size_px = {size_px}
 seed = {seed}

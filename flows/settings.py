@@ -11,6 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -40,11 +41,11 @@ class Settings(BaseSettings):
     pseudonym_key_file: Path | None = Field(None, description="File that holds pseudonym_key.")
     image_folder: Path | None = Field(None, description="DICOM files of the hospital.")
     box_file: Path | None = Field(None, description="Readers' boxes (COCO), read by relabel.")
-    source: str | None = Field(None, description="Name of the image source.")
     findings: NAMES | None = Field(None, description="Findings to label; all by default.")
+    as_of: datetime | None = Field(None, description="Clock of the labels; now by default.")
     size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")
     seed: int = Field(0, ge=0, description="Seed of folds, samples and training.")
-    n_folds: int = Field(5, ge=2, le=20, description="Cross-validation folds.")
+    n_folds: int = Field(5, ge=3, le=20, description="Cross-validation folds.")
     recipe: str = Field("paper", description="Training recipe by name.")
     recipe_overrides: dict[str, Any] = Field({}, description="Fields of the recipe to change.")
     n_bootstrap: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
@@ -63,6 +64,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("as_of")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
     @field_validator("recipe_overrides", mode="before")
     @classmethod

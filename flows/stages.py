@@ -65,12 +65,15 @@ def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """DICOM files into images, their geometry and the pixel cache."""
     from etl.image_ingest import ingest_images as ingest
+    from etl.site_mapping import load_site_mapping
 
+    mapping = load_site_mapping(settings.site_mapping)
     return counts(
         ingest(
             store=open_store(settings, is_new_allowed=True),
             folder=settings.require("image_folder"),
-            source=image_source(settings),
+            source=mapping.name,
+            time_zone=mapping.time_zone,
             pseudonym_key=settings.require("pseudonym_key"),
             size_px=settings.size_px,
             n_processes=settings.n_processes,
@@ -82,6 +85,7 @@ def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Readers' boxes (COCO) into annotations; nothing where no ``box_file`` is set."""
     from etl.box_import import import_boxes as import_file
+    from etl.site_mapping import load_site_mapping
 
     if settings.box_file is None:
         return {}
@@ -89,8 +93,9 @@ def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     summary = import_file(
         store=open_store(settings),
         file=settings.box_file,
-        source=image_source(settings),
+        source=load_site_mapping(settings.site_mapping).name,
         pseudonym_key=settings.require("pseudonym_key"),
+        findings=[definition.name for definition in definitions(settings)],
     )
     progress.finish()
     return counts(summary)
@@ -122,9 +127,7 @@ def mine(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     )
 
 
-def label(
-    settings: Settings, *, as_of_datetime: datetime | None = None, progress: Progress = SILENT
-) -> Counts:
+def label(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Codes and mentions into evidence and image-level labels."""
     from nlp_labeling.image_labels import label_images
 
@@ -132,7 +135,7 @@ def label(
         label_images(
             store=open_store(settings),
             definitions=definitions(settings),
-            as_of_datetime=as_of_datetime or datetime.now(UTC),
+            as_of_datetime=settings.as_of or datetime.now(UTC),
             progress=progress,
         )
     )
@@ -336,13 +339,6 @@ def recipe_overrides(settings: Settings) -> dict[str, object]:
     return overrides
 
 
-def image_source(settings: Settings) -> str:
-    """Name of the image source: as set, otherwise the site mapping's."""
-    from etl.site_mapping import load_site_mapping
-
-    return settings.source or load_site_mapping(settings.site_mapping).name
-
-
 def newest_run(
     settings: Settings,
     *,
@@ -394,11 +390,21 @@ def require_run(settings: Settings, run_id: str | None) -> str:
 def counts(summary: object) -> Counts:
     """A stage's summary as plain values that JSON can hold."""
     if is_dataclass(summary) and not isinstance(summary, type):
-        return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(summary).items()
-        }
+        return _plain(asdict(summary))
     return {} if summary is None else {"n": summary}
+
+
+def _plain(values: Mapping[Any, Any]) -> Counts:
+    plain: Counts = {}
+    for key, value in values.items():
+        name = " ".join(key) if isinstance(key, tuple) else str(key)
+        if isinstance(value, Mapping):
+            plain[name] = _plain(value)
+        elif isinstance(value, list | tuple):
+            plain[name] = list(value)
+        else:
+            plain[name] = str(value) if isinstance(value, Path) else value
+    return plain
 
 
 def flat_counts(counts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

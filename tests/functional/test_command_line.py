@@ -19,24 +19,10 @@ from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.runs import EVALUATION_REPORTS
 
 COMMANDS = [
-    "demo",
-    "synthetic-hospital",
-    "extract",
-    "ingest-images",
-    "import-boxes",
-    "label",
-    "build-cohort",
-    "train",
-    "predict",
-    "evaluate",
-    "report",
-    "annotation-sample",
-    "relabel",
-    "label-notes",
-    "import-public",
-    "sql",
-    "tables",
-    "doctor",
+    *("demo", "doctor", "tables", "sql", "relabel"),
+    *("synthetic-hospital", "import-public", "label-notes"),
+    *("extract", "ingest-images", "label", "annotation-sample", "import-boxes", "build-cohort"),
+    *("train", "predict", "evaluate", "report"),
 ]
 
 
