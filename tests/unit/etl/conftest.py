@@ -1,0 +1,181 @@
+"""A small invented hospital: a SQLite file and DICOM files, made by the test that needs them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from etl.site_mapping import SiteMapping
+from warehouse_schema.home import Home
+from warehouse_schema.store import Store
+from warehouse_schema.table import Table
+
+KEY = "0123456789abcdef0123456789abcdef"
+SITE = {
+    "name": "small",
+    "meaning": "A small invented hospital.",
+    "encoding": "utf-8",
+    "time_zone": "UTC",
+    "patients": {"table": "patient", "patient": "no", "sex": "sex", "birth": "born"},
+    "encounters": {
+        "table": "visit",
+        "encounter": "visit_no",
+        "patient": "no",
+        "start": "came",
+        "end": "went",
+        "encounter_class": {"column": "kind", "values": {"E": "emergency"}, "default": "other"},
+    },
+    "diagnoses": [
+        {
+            "table": "diagnosis",
+            "patient": "no",
+            "encounter": "visit_no",
+            "code": "code",
+            "vocabulary": {"column": "version", "values": {"9": "ICD9CM", "10": "ICD10CM"}},
+            "position": "seq",
+            "recorded": "coded",
+        }
+    ],
+    "notes": [
+        {
+            "table": "note",
+            "note": "note_no",
+            "patient": "no",
+            "encounter": "visit_no",
+            "text": "body",
+            "encoding_column": "charset",
+            "note_type": {
+                "column": "kind",
+                "values": {"CXR": "chest_film_report"},
+                "default": "other",
+            },
+            "note_datetime": ["signed", "written"],
+            "accession": "accession",
+        }
+    ],
+}
+TABLES = {
+    "patient": ("no", "sex", "born"),
+    "visit": ("visit_no", "no", "came", "went", "kind"),
+    "diagnosis": ("no", "visit_no", "code", "version", "seq", "coded"),
+    "note": (
+        "note_no",
+        "no",
+        "visit_no",
+        "body",
+        "charset",
+        "kind",
+        "signed",
+        "written",
+        "accession",
+    ),
+}
+Rows = Sequence[tuple[Any, ...]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Home(tmp_path / "home"))
+
+
+@pytest.fixture
+def key() -> str:
+    return KEY
+
+
+@pytest.fixture
+def site() -> SiteMapping:
+    return SiteMapping.model_validate(SITE)
+
+
+@pytest.fixture
+def make_database(tmp_path: Path) -> Callable[..., str]:
+    """Writes the rows given for each table of the small hospital; returns the URL."""
+
+    def make(columns: dict[str, tuple[str, ...]] = TABLES, **rows: Rows) -> str:
+        path = tmp_path / "small.sqlite"
+        path.unlink(missing_ok=True)
+        with sqlite3.connect(path) as connection:
+            for table, names in columns.items():
+                connection.execute(f"CREATE TABLE {table} ({', '.join(names)})")
+                marks = ", ".join("?" * len(names))
+                connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows.get(table, ()))
+        connection.close()
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture
+def put(store: Store) -> Callable[[Table, list[dict[str, Any]]], None]:
+    """Writes rows to a table; columns that may be null and are not given are null."""
+
+    def put(table: Table, rows: list[dict[str, Any]]) -> None:
+        with store.commit(stage="test") as commit:
+            commit.replace(table, pa.Table.from_pylist(rows, schema=table.schema))
+
+    return put
+
+
+def film_dataset(pixels: np.ndarray | None = None, **tags: Any) -> Dataset:
+    """A CR chest film of noise; tags given override, None removes."""
+    if pixels is None:
+        pixels = np.random.default_rng(0).integers(0, 4096, (160, 130)).astype(np.uint16)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    uid = tags.pop("SOPInstanceUID", None) or generate_uid(entropy_srcs=[str(sorted(tags.items()))])
+    dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    defaults: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1",
+        "SOPInstanceUID": uid,
+        "StudyInstanceUID": f"{uid[:40]}.1",
+        "SeriesInstanceUID": f"{uid[:40]}.2",
+        "PatientID": "p1",
+        "PatientName": "Canary^Name",
+        "Modality": "CR",
+        "ViewPosition": "PA",
+        "BodyPartExamined": "CHEST",
+        "StudyDate": "20150307",
+        "StudyTime": "120000",
+        "PhotometricInterpretation": "MONOCHROME2",
+        "SamplesPerPixel": 1,
+        "Rows": pixels.shape[0],
+        "Columns": pixels.shape[1],
+        "BitsAllocated": pixels.dtype.itemsize * 8,
+        "BitsStored": 12 if pixels.dtype.itemsize == 2 else 8,
+        "HighBit": 11 if pixels.dtype.itemsize == 2 else 7,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+    }
+    for name, value in {**defaults, **tags}.items():
+        if value is not None:
+            setattr(dataset, name, value)
+    dataset.PixelData = pixels.tobytes()
+    return dataset
+
+
+@pytest.fixture
+def make_film() -> Callable[..., Dataset]:
+    return film_dataset
+
+
+@pytest.fixture
+def write_film(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a film under the folder ``dicom`` and returns its path."""
+
+    def write(name: str, pixels: np.ndarray | None = None, **tags: Any) -> Path:
+        path = tmp_path / "dicom" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        film_dataset(pixels, **tags).save_as(path, enforce_file_format=True)
+        return path
+
+    return write
