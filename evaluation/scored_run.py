@@ -63,9 +63,9 @@ class Geometry:
         factor = frame_px / self.size_px
         return ValidArea(
             int(np.floor(self.pad_top_px * factor)),
-            int(np.ceil((self.pad_top_px + self.valid_height_px) * factor)),
+            min(int(np.ceil((self.pad_top_px + self.valid_height_px) * factor)), frame_px),
             int(np.floor(self.pad_left_px * factor)),
-            int(np.ceil((self.pad_left_px + self.valid_width_px) * factor)),
+            min(int(np.ceil((self.pad_left_px + self.valid_width_px) * factor)), frame_px),
         )
 
 
