@@ -234,9 +234,12 @@ def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
 
 
 def _moment(date: str | None, time: str, zone: tzinfo) -> datetime | None:
+    day = re.fullmatch(r"(\d{4})[.-]?(\d\d)[.-]?(\d\d)", date or "")
+    if day is None:
+        return None
     digits = re.sub(r"\D", "", time.partition(".")[0]).ljust(6, "0")[:6]
     try:
-        moment = datetime.strptime(re.sub(r"\D", "", date or "") + digits, "%Y%m%d%H%M%S")  # noqa: DTZ007
+        moment = datetime.strptime("".join(day.groups()) + digits, "%Y%m%d%H%M%S")  # noqa: DTZ007
     except ValueError:
         return None
     return moment.replace(tzinfo=zone).astimezone(UTC) if 1800 <= moment.year < 2400 else None

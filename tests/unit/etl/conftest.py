@@ -132,7 +132,9 @@ def film_dataset(pixels: np.ndarray | None = None, **tags: Any) -> Dataset:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    uid = tags.pop("SOPInstanceUID", None) or generate_uid(entropy_srcs=[str(sorted(tags.items()))])
+    uid = tags.pop("SOPInstanceUID", None) or generate_uid(
+        entropy_srcs=[str(sorted(tags.items())), str(pixels.sum())]
+    )
     dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
     dataset.file_meta.MediaStorageSOPInstanceUID = uid
     defaults: dict[str, Any] = {

@@ -75,21 +75,50 @@ BAD_ROWS = [
     ("patient", ("p2", "F", "last spring"), "birth date is no date in the mapping's formats"),
     ("visit", ("V2", "p9", "2015-01-01", None, "E"), "the patient is not in the patients table"),
     ("visit", ("V2", "Canary-77", None, None, "E"), "start is missing"),
-    ("visit", ("V2", "Canary-77", "2015-01-02", "2015-01-01", "E"), "the encounter ends before it starts"),
-    ("diagnosis", ("Canary-77", "V1", "rib", "9", 1, None), "the code does not have the shape of ICD9CM"),
-    ("diagnosis", ("Canary-77", "V1", "80703", "8", 1, None), "the code system is not one of the mapping's"),
-    ("diagnosis", ("Canary-77", "V7", "80703", "9", 1, None), "the encounter is not in the encounters table"),
+    (
+        "visit",
+        ("V2", "Canary-77", "2015-01-02", "2015-01-01", "E"),
+        "the encounter ends before it starts",
+    ),
+    (
+        "diagnosis",
+        ("Canary-77", "V1", "rib", "9", 1, None),
+        "the code does not have the shape of ICD9CM",
+    ),
+    (
+        "diagnosis",
+        ("Canary-77", "V1", "80703", "8", 1, None),
+        "the code system is not one of the mapping's",
+    ),
+    (
+        "diagnosis",
+        ("Canary-77", "V7", "80703", "9", 1, None),
+        "the encounter is not in the encounters table",
+    ),
     ("diagnosis", ("Canary-77", "V1", None, "9", 1, None), "code is missing"),
     ("diagnosis", CODE, "a second row for the same diagnosis"),
     ("diagnosis", ("Canary-77", "V1", "80703", "9", "one", None), "position is not a whole number"),
-    ("note", ("N2", "Canary-77", None, "fracture", None, "X", None, None, None), "note date is missing"),
-    ("note", ("N2", "Canary-77", None, "骨折".encode("cp950"), None, "X", "2015-01-01", None, None), "text is not valid utf-8"),
-    ("note", ("N2", "Canary-77", None, None, None, "X", "2015-01-01", None, None), "the note has no text"),
-]  # fmt: skip
+    (
+        "note",
+        ("N2", "Canary-77", None, "fracture", None, "X", None, None, None),
+        "note date is missing",
+    ),
+    (
+        "note",
+        ("N2", "Canary-77", None, "骨折".encode("cp950"), None, "X", "2015-01-01", None, None),
+        "text is not valid utf-8",
+    ),
+    (
+        "note",
+        ("N2", "Canary-77", None, None, None, "X", "2015-01-01", None, None),
+        "the note has no text",
+    ),
+]
 
 
 @pytest.mark.parametrize(("table", "row", "reason"), BAD_ROWS)
 def test_an_unusable_row_is_counted_and_the_rest_goes_on(
+    *,
     store: Store,
     make_database: Callable[..., str],
     extract: Callable[..., ExtractionSummary],
@@ -206,10 +235,16 @@ def test_a_two_digit_birth_year_falls_before_the_first_encounter(
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"patient": ("no", "sex", "born")}, "key encounters.table: the database has no table visit"),
-        ({"patient": ("no", "gender", "born")}, "key patients.sex: table patient has no column sex. It has: born, gender, no"),
+        (
+            {"patient": ("no", "sex", "born")},
+            "key encounters.table: the database has no table visit",
+        ),
+        (
+            {"patient": ("no", "gender", "born")},
+            "key patients.sex: table patient has no column sex. It has: born, gender",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_missing_table_or_column_names_the_mapping_key(
     store: Store,
     make_database: Callable[..., str],

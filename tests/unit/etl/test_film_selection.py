@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from etl.dicom_header import read_header
+from etl.film_selection import select_by_image, select_by_tags
+from etl.frontal_check import FrontalCheck, check_frontal
+
+MakeFilm = Callable[..., Dataset]
+
+
+def _code(scheme: str, value: str) -> list[Dataset]:
+    item = Dataset()
+    item.CodingSchemeDesignator, item.CodeValue = scheme, value
+    return [item]
+
+
+CASES: list[tuple[dict[str, Any], bool | None, str]] = [
+    ({}, True, "view PA (View Position), chest (Body Part Examined)"),
+    ({"ViewPosition": "AP"}, True, "view AP"),
+    ({"BodyPartExamined": "THORAX"}, True, "chest"),
+    ({"ViewPosition": "LL"}, False, "view: not AP or PA (View Position)"),
+    ({"BodyPartExamined": "ABDOMEN"}, False, "body part: not the chest"),
+    ({"Modality": "CT"}, False, "modality: CT is not CR or DX"),
+    ({"ViewPosition": None}, None, "tags are silent on view"),
+    ({"BodyPartExamined": None}, None, "tags are silent on body part"),
+    ({"ViewPosition": None, "ViewCodeSequence": _code("SRT", "R-10206")}, True, "view AP"),
+    ({"ViewPosition": None, "ViewCodeSequence": _code("SCT", "399198007")}, False, "View Code"),
+    ({"BodyPartExamined": None, "AnatomicRegionSequence": _code("SCT", "51185008")}, True, "chest"),
+    ({"BodyPartExamined": None, "AnatomicRegionSequence": _code("SCT", "113197003")}, False, "Reg"),
+    ({"BodyPartExamined": None, "SeriesDescription": "Chest PA"}, True, "series description"),
+    ({"BodyPartExamined": None, "StudyDescription": "胸部X光"}, True, "study description"),
+    ({"ViewPosition": None, "SeriesDescription": "Chest AP portable"}, True, "series description"),
+    ({"SeriesDescription": "Chest PA and Lat"}, True, "View Position"),
+    ({"ViewPosition": None, "SeriesDescription": "Chest PA and Lat"}, None, "silent on view"),
+    ({"SeriesDescription": "Chest Lateral"}, False, "a description says LATERAL"),
+    ({"SeriesDescription": "Ribs AP"}, False, "a description says RIBS"),
+    ({"ProtocolName": "Clavicle"}, False, "a description says CLAVICLE"),
+    ({"AcquisitionDeviceProcessingDescription": "CANINE THORAX"}, False, "veterinary"),
+    ({"PatientSpeciesDescription": "Felis catus"}, False, "veterinary"),
+    ({"PatientSpeciesDescription": "Homo sapiens"}, True, "view PA"),
+    ({"PatientOrientation": ["L", "F"]}, True, "view PA"),
+    ({"PatientOrientation": ["R", "H"]}, False, "not upright"),
+    ({"PresentationIntentType": "FOR PROCESSING"}, False, "for processing"),
+    ({"NumberOfFrames": 2}, False, "single monochrome frame"),
+    ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, False, "single monochrome frame"),
+]
+
+
+@pytest.mark.parametrize(("tags", "decision", "reason"), CASES)
+def test_the_rule_decides_by_tags(
+    make_film: MakeFilm, tags: dict[str, Any], decision: bool | None, reason: str
+) -> None:
+    selection = select_by_tags(read_header(make_film(**tags)))
+    assert selection.is_frontal_chest is decision
+    assert reason in selection.reason
+
+
+def test_small_images_are_refused(make_film: MakeFilm) -> None:
+    selection = select_by_tags(read_header(make_film(np.zeros((32, 32), np.uint16))))
+    assert selection.reason == "image: 32 x 32 is below 128 pixels a side"
+
+
+def test_reasons_never_quote_a_description(make_film: MakeFilm) -> None:
+    tags = {"SeriesDescription": "Lateral for Mrs Canary", "Modality": "CANARY SMITH"}
+    for name, value in tags.items():
+        reason = select_by_tags(read_header(make_film(**{name: value}))).reason
+        assert "CANARY" not in reason.upper()
+
+
+def test_an_image_decides_where_tags_are_silent(make_film: MakeFilm) -> None:
+    selection = select_by_tags(read_header(make_film(ViewPosition=None)))
+    yes = select_by_image(selection, FrontalCheck(correlation=0.9, contrast=1.0))
+    no = select_by_image(selection, FrontalCheck(correlation=0.2, contrast=1.0))
+    assert (yes.is_frontal_chest, no.is_frontal_chest) == (True, False)
+    assert "correlation 0.90, at least 0.55" in yes.reason
+
+
+def _chest(rows: int = 200, columns: int = 180) -> np.ndarray:
+    """Two dark lungs beside a bright middle, over a bright belly."""
+    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    lungs = sum(
+        np.exp(-((((x - cx) / 0.35) ** 2 + ((y + 0.15) / 0.6) ** 2) ** 2)) for cx in (-0.42, 0.42)
+    )
+    body = 1 / (1 + np.exp((abs(x) - 0.85) * 12))
+    return np.clip(255 * (0.25 + 0.2 * y + 0.55 * body - 0.45 * lungs), 0, 255).astype(np.uint8)
+
+
+def test_the_check_passes_a_chest_and_refuses_it_upside_down_or_inverted() -> None:
+    chest = _chest()
+    assert check_frontal(chest).is_frontal
+    for other in (chest[::-1], 255 - chest, np.rot90(chest), np.rot90(chest, 3)):
+        assert not check_frontal(np.ascontiguousarray(other)).is_frontal
+
+
+def test_the_check_hardly_sees_exposure() -> None:
+    chest = _chest()
+    dark = (255 * (chest / 255) ** 2).astype(np.uint8)
+    assert check_frontal(dark).correlation == pytest.approx(
+        check_frontal(chest).correlation, abs=0.03
+    )
