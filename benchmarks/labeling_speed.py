@@ -1,4 +1,4 @@
-"""Notes a second and core: Ribline's labeler against EDS-NLP, negspacy and medSpaCy on the same notes.
+"""Notes a second and core: Ribline's labeler against EDS-NLP, negspacy and medSpaCy.
 
 Run: ``python benchmarks/labeling_speed.py [--json] [--notes N] [--peers DIR]``. Each peer runs in a
 virtual environment of its own under DIR (default: a temporary folder, made with uv or venv and
@@ -43,24 +43,27 @@ HITS = [
 PEERS = {
     "eds_nlp": ["edsnlp==0.23.0"],
     "negspacy": ["negspacy==1.1.0", "spacy>=3.8,<3.9"],
-    "medspacy": ["medspacy==1.3.1"],
+    "medspacy": ["medspacy==1.3.1", "numpy<2"],
 }
 PEER_SCRIPT = r"""
 import json, sys, time, warnings, logging
 warnings.filterwarnings("ignore"); logging.disable(logging.CRITICAL)
 name, path = sys.argv[1:3]
 notes = json.load(open(path, encoding="utf-8"))
-terms = ["rib fracture", "rib fractures", "clavicle fracture", "fracture", "fractures", "rib", "ribs", "clavicle"]
+terms = ["rib fracture", "rib fractures", "clavicle fracture", "fracture", "fractures"]
+terms += ["rib", "ribs", "clavicle"]
 import spacy
 if name == "eds_nlp":
     import edsnlp
     nlp = edsnlp.blank("eds")
     nlp.add_pipe("eds.sentences")
-    nlp.add_pipe("eds.matcher", config={"terms": {"fracture": terms}, "attr": "LOWER"})
+    config = {"terms": {"fracture": terms}, "attr": "LOWER"}
+    nlp.add_pipe("eds.matcher", config=config)
     nlp.add_pipe("eds.negation", config={
         "pseudo": ["no change", "not only"],
-        "preceding": ["no", "without", "no evidence of", "not", "denies", "negative for"],
-        "following": ["is not seen", "unlikely", "ruled out"], "verbs": [], "termination": ["but", "however"]})
+        "preceding": ["no", "without", "no evidence of", "not", "denies"],
+        "following": ["is not seen", "unlikely", "ruled out"], "verbs": [],
+        "termination": ["but", "however"]})
 elif name == "negspacy":
     from negspacy.negation import Negex
     nlp = spacy.blank("en")
@@ -121,7 +124,7 @@ def own_figures(n_keyword: int, n_plain: int) -> dict[str, object]:
     begin = time.process_time()
     found = label_texts(hits)
     keyword_seconds = time.process_time() - begin
-    # Notes without a keyword are repeated: a million different ones would only measure their making.
+    # Plain notes are repeated: making so many different ones would take longer than reading them.
     many = plain * max(1, 200_000 // len(plain))
     begin = time.process_time()
     label_texts(many)
@@ -196,7 +199,7 @@ def peer_figures(name: str, folder: Path, notes: Path, seconds: float) -> dict[s
             check=True,
             capture_output=True,
             text=True,
-            timeout=45,
+            timeout=80,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     except subprocess.SubprocessError as error:

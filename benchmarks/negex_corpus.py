@@ -1,4 +1,4 @@
-"""Negation and history on the NegEx / ConText corpus, through the context component that labels fractures.
+"""Negation and history on the NegEx / ConText corpus, by the component that labels fractures.
 
 Run: ``python benchmarks/negex_corpus.py FILE [--json]``. FILE is a tab-separated file of number,
 condition, sentence, negation, temporality, experiencer. "Possible" was not annotated there:

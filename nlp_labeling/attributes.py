@@ -1,4 +1,4 @@
-"""Attributes of a mention: side, rib numbers, acuity, displacement. None of them is an assertion."""
+"""Attributes of a mention: side, rib numbers, acuity, displacement; none is an assertion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,20 @@ from nlp_labeling.targets import Anchor, Target, TargetFinder
 _ORDINALS = {
     word: number
     for number, word in enumerate(
-        ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"]
-        + ["tenth", "eleventh", "twelfth"],
+        [
+            "first",
+            "second",
+            "third",
+            "fourth",
+            "fifth",
+            "sixth",
+            "seventh",
+            "eighth",
+            "ninth",
+            "tenth",
+            "eleventh",
+            "twelfth",
+        ],
         start=1,
     )
 }

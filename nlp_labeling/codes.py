@@ -42,8 +42,8 @@ _OPEN = frozenset("BCEFHJMNQR")
 class CodeVerdict:
     """What one diagnosis row says about one finding.
 
-    ``status``: initial, subsequent, sequela, or "" where it is not the finding; ``reason`` says why a
-    code is no evidence for an acute fracture ("" where it is).
+    ``status``: initial, subsequent, sequela, or "" where it is not the finding; ``reason`` says why
+    a code is no evidence for an acute fracture ("" where it is).
     """
 
     finding: str
@@ -80,8 +80,8 @@ def is_parsable(code: str, vocabulary: str) -> bool:
 def classify_code(code: str, vocabulary: str, definition: Definition) -> CodeVerdict:
     """What a code says about a finding.
 
-    Shortened codes count with the branch they stand in (``S22.4`` without side or encounter), missing
-    X padding is no obstacle (``S22.31A``), nor are dots and case.
+    Shortened codes count with the branch they stand in (``S22.4`` without side or encounter),
+    missing X padding is no obstacle (``S22.31A``), nor are dots and case.
     """
     plain, system = normalize_code(code), normalize_vocabulary(vocabulary)
     code_set = definition.codes.get(system)

@@ -2,7 +2,7 @@
 
 Codes, the film's own report, other imaging and clinical text each speak with one voice (``Voice``).
 The rows below are tried in order and the first that fits decides; the tests spell out all
-combinations. Disagreement never goes to a side in silence: it is uncertain, or marked as a conflict.
+combinations. Disagreement never goes to a side in silence: it is uncertain, or marked a conflict.
 """
 
 from __future__ import annotations

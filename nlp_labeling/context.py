@@ -154,12 +154,11 @@ class ContextRules:
         self, sentence: str, rule: Rule, low: int, high: int, between: Sequence[Cue]
     ) -> bool:
         for other in between:
-            if low <= other.start and other.end <= high:
-                if any(
-                    one.category == "terminator" and one.id not in rule.ignores
-                    for one in other.rules
-                ):
-                    return True
+            is_end = any(
+                one.category == "terminator" and one.id not in rule.ignores for one in other.rules
+            )
+            if is_end and low <= other.start and other.end <= high:
+                return True
         gap = sentence[low:high]
         if rule.max_words and len(_WORD.findall(gap)) >= rule.max_words:
             return True

@@ -76,7 +76,7 @@ def gather_evidence(
     """All evidence for one finding on one image.
 
     Counted are codes of the linked encounter, the film's own report, and notes of that encounter or
-    of none, within the definition's window around the film. What lies outside is kept as ``ignored``.
+    of none, within the definition's window around the film. What lies outside is ``ignored``.
     """
     base = {"image_id": image["image_id"], "finding": definition.name, "definition_hash": version}
     code_rows, code = _codes(image, encounter_id, definition, records, base)
@@ -167,7 +167,7 @@ def _mentions(
 
 
 def evidence_type(image: Mapping[str, Any], mention: Mapping[str, Any]) -> str:
-    """Whether a mention stands in the film's own report, another imaging report or clinical text."""
+    """Whether a mention stands in the film's own report, other imaging or clinical text."""
     accession, note_type = mention["accession_id"], mention["note_type"]
     if accession is not None and accession == image["accession_id"]:
         return IMAGING if note_type == "other_imaging_report" else FILM
@@ -222,9 +222,8 @@ def _polarity(mention: Mapping[str, Any]) -> tuple[str, str]:
     if mention["assertion"] == "present":
         is_old = mention["acuity"] == "old"
         return ("old", "seen, but old") if is_old else ("positive", "said to be present")
-    if mention["assertion"] == "absent":
-        return "negative", "denied"
-    return "uncertain", "said to be uncertain"
+    is_denied = mention["assertion"] == "absent"
+    return ("negative", "denied") if is_denied else ("uncertain", "said to be uncertain")
 
 
 def _note_voice(mentions: Sequence[Mapping[str, Any]]) -> Voice:
@@ -236,7 +235,7 @@ def _note_voice(mentions: Sequence[Mapping[str, Any]]) -> Voice:
 
 
 def _latest_voice(voices: Sequence[Voice]) -> Voice:
-    """Clinical notes in order of time: a later positive corrects an earlier denial, not vice versa."""
+    """Clinical notes in order of time: a later positive corrects an earlier denial."""
     firm = [voice for voice in voices if voice in ("positive", "negative")]
     if firm and firm[-1] == "positive":
         return "positive"

@@ -61,8 +61,8 @@ def label_images(
     """Label every frontal chest film of the hospitals in the warehouse.
 
     Films of public datasets, which have no encounters, keep the labels they came with.
-    ``as_of_datetime`` is the clock: an encounter is closed if it had ended the definition's number of
-    days before. Dates in the warehouse are shifted per patient, and the clock is shifted alike.
+    ``as_of_datetime`` is the clock: an encounter is closed if it had ended the definition's number
+    of days before. Dates in the warehouse are shifted per patient, and the clock is shifted alike.
     """
     manifest = store.manifest()
     rows = {
@@ -149,7 +149,14 @@ def assign_labels(
             is_closed = _is_closed(ends.get(encounter_id or ""), clock, definition)
             result.evidence.extend(gathered.rows)
             result.labels.append(
-                _label_row(image, encounter_id, definition, gathered, is_closed, version)
+                _label_row(
+                    image=image,
+                    encounter_id=encounter_id,
+                    definition=definition,
+                    gathered=gathered,
+                    is_closed=is_closed,
+                    version=version,
+                )
             )
         progress.advance()
     progress.finish()
@@ -157,6 +164,7 @@ def assign_labels(
 
 
 def _label_row(
+    *,
     image: Mapping[str, Any],
     encounter_id: str | None,
     definition: Definition,

@@ -91,8 +91,8 @@ def label_notes(
     """Label every note of a file.
 
     ``output_path`` gets one row per mention, ``summary_path`` one per note and finding with the
-    assertion present, absent, uncertain or not_mentioned. Formats go by the suffix. Rows that hold no
-    note are written to ``OUTPUT.quarantine.csv`` with their reason, and counted.
+    assertion present, absent, uncertain or not_mentioned. Formats go by the suffix. Rows that hold
+    no note are written to ``OUTPUT.quarantine.csv`` with their reason, and counted.
 
     Raises:
         InputError: the input is missing, empty, of another format, or lacks a column.

@@ -71,8 +71,8 @@ def decisive_mentions(mentions: Sequence[Row]) -> tuple[str, list[Row]]:
 def summarize_note(mentions: Sequence[Row], findings: Sequence[str]) -> list[NoteSummary]:
     """One row per finding, in the order given.
 
-    A finding told only as history is absent with acuity old, one denied for the whole history absent;
-    one that no counted sentence speaks of is not_mentioned.
+    A finding told only as history is absent with acuity old, one denied for the whole history
+    absent; one that no counted sentence speaks of is not_mentioned.
     """
     summaries = []
     for finding in findings:

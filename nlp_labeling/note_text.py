@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nlp_labeling.rtf_text import strip_rtf
+
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _ONE_TO_ONE: dict[int, int | str] = {
     **_FULL_WIDTH,
@@ -71,28 +73,6 @@ _HTML_TOKEN = re.compile(
 _HTML_BLOCKS = frozenset(
     ["p", "br", "div", "tr", "table", "li", "ul", "ol", "pre", "h1", "h2", "h3", "h4", "h5", "h6"]
 )
-_RTF_TOKEN = re.compile(
-    r"\\([a-z]{1,32})(-?\d{1,10})?[ ]?|\\'([0-9a-fA-F]{2})|\\([^a-z])|([{}])|[\r\n]+|(.)",
-    re.IGNORECASE | re.DOTALL,
-)
-_RTF_DESTINATIONS = frozenset(
-    ["fonttbl", "colortbl", "stylesheet", "info", "pict", "object", "header", "footer", "generator"]
-    + ["themedata", "datastore", "latentstyles", "listtable", "listoverridetable", "rsidtbl"]
-    + ["xmlnstbl", "filetbl", "revtbl", "fldinst", "bkmkstart", "bkmkend", "headerl", "headerr"]
-    + ["footerl", "footerr", "headerf", "footerf", "author", "title", "colorschememapping"]
-)
-_RTF_BREAKS = {"par": "\n", "line": "\n", "sect": "\n\n", "page": "\n\n", "row": "\n"}
-_RTF_SYMBOLS = {
-    "tab": " ",
-    "cell": " ",
-    "emdash": "-",
-    "endash": "-",
-    "bullet": "*",
-    "lquote": "'",
-    "rquote": "'",
-    "ldblquote": '"',
-    "rdblquote": '"',
-}
 _TOKEN_AT = re.compile(
     r"(?:\\'[0-9a-fA-F]{2}){1,2}|\\[a-z]{1,32}-?\d{0,10}\??|&(?:[a-zA-Z]{2,31}|#[xX]?[0-9a-fA-F]{1,7});"
 )
@@ -125,10 +105,9 @@ def fold_note(text: str) -> NoteText:
     """Strip markup, unify width, dashes, quotes and case, and keep the way back to ``text``."""
     plain, offsets = text, None
     if _RTF.match(text):
-        plain, offsets = _strip_rtf(text)
-    elif "<" in text or "&" in text:
-        if _HTML.search(text):
-            plain, offsets = _strip_html(text)
+        plain, offsets = strip_rtf(text)
+    elif ("<" in text or "&" in text) and _HTML.search(text):
+        plain, offsets = _strip_html(text)
     if not plain.isascii():
         plain, offsets = _fold_unicode(plain, offsets)
     elif "\t" in plain or "\f" in plain or "\v" in plain:
@@ -195,75 +174,5 @@ def _strip_html(text: str) -> tuple[str, list[int]]:
             put("\n" if tag in _HTML_BLOCKS else " ", match.start(), 0)
         position = match.end()
     put(text[position:], position, 1)
-    places.append(len(text))
-    return "".join(pieces), places
-
-
-def _strip_rtf(text: str) -> tuple[str, list[int]]:
-    """RTF to text with an offset for every character, which striprtf does not give.
-
-    The words that hide a destination follow the RTF 1.9 specification; striprtf is the oracle in
-    the tests.
-    """
-    pieces: list[str] = []
-    places: list[int] = []
-    stack: list[tuple[bool, int]] = []
-    hidden, skip_width, to_skip = False, 1, 0
-    codepage = "cp1252"
-    pending: list[tuple[int, int]] = []
-
-    def put(characters: str, place: int) -> None:
-        if not hidden:
-            pieces.append(characters)
-            places.extend([place] * len(characters))
-
-    def flush() -> None:
-        if pending:
-            decoded = bytes(value for value, _ in pending).decode(codepage, errors="replace")
-            put(decoded, pending[0][1])
-            pending.clear()
-
-    for match in _RTF_TOKEN.finditer(text):
-        word, number, byte, escaped, brace, character = match.groups()
-        place = match.start()
-        if byte is not None:
-            if to_skip:
-                to_skip -= 1
-            else:
-                pending.append((int(byte, 16), place))
-            continue
-        flush()
-        if brace == "{":
-            stack.append((hidden, skip_width))
-        elif brace == "}":
-            hidden, skip_width = stack.pop() if stack else (False, 1)
-        elif escaped is not None:
-            if escaped == "*":
-                hidden = True
-            else:
-                put({"~": " ", "_": "-", "-": ""}.get(escaped, escaped), place)
-        elif word is not None:
-            word = word.lower()
-            if word == "ansicpg" and number:
-                codepage = (
-                    f"cp{number}" if number in ("950", "936", "932", "1252", "1250") else codepage
-                )
-            elif word == "uc":
-                skip_width = int(number or 1)
-            elif word == "u" and number:
-                put(chr(int(number) % 0x10000), place)
-                to_skip = skip_width
-            elif word in _RTF_DESTINATIONS:
-                hidden = True
-            elif word in _RTF_BREAKS:
-                put(_RTF_BREAKS[word], place)
-            elif word in _RTF_SYMBOLS:
-                put(_RTF_SYMBOLS[word], place)
-        elif character is not None:
-            if to_skip:
-                to_skip -= 1
-            else:
-                put(character, place)
-    flush()
     places.append(len(text))
     return "".join(pieces), places

@@ -1,7 +1,8 @@
 """Context, section and anatomy rules: versioned data in ``rules/*.toml``, examples beside each.
 
 A phrase may hold alternatives ``(a|b)`` and optional parts ``[c]``; both are written out when the
-rules are read. ``<year>`` and ``<n>`` stand for numbers, ``<end>`` for the end of a clause. A rule without positive and negative examples is refused.
+rules are read. ``<year>`` and ``<n>`` stand for numbers, ``<end>`` for the end of a clause. A rule
+without positive and negative examples is refused.
 """
 
 from __future__ import annotations
@@ -46,8 +47,19 @@ _PLACEHOLDERS = {
     END_MARK: r"(?=\s*(?:[.,;)!。]|\Z))",
 }
 _KEYS = frozenset(
-    ["id", "category", "direction", "phrases", "positive", "negative", "max_words", "stops_at"]
-    + ["section", "why", "ignores"]
+    [
+        "id",
+        "category",
+        "direction",
+        "phrases",
+        "positive",
+        "negative",
+        "max_words",
+        "stops_at",
+        "section",
+        "why",
+        "ignores",
+    ]
 )
 
 
@@ -56,8 +68,8 @@ class Rule:
     """One cue, heading or anatomy list.
 
     ``max_words`` bounds the scope in words (0: to the clause's end); ``stops_at`` names characters
-    or words that end this rule's scope on top of the terminators; ``ignores`` names terminators that do
-    not end it.
+    or words that end this rule's scope on top of the terminators; ``ignores`` names terminators
+    that do not end it.
     """
 
     id: str
@@ -166,12 +178,14 @@ def _rule(path: Path, entry: Mapping[str, Any]) -> Rule:
     for key in ("id", "category", "phrases", "positive", "negative"):
         if not entry.get(key):
             raise ConfigurationError(
-                f"{name} has no {key}; every rule needs an id, a category, phrases, and positive and "
+                f"{name} has no {key}; every rule needs an id, a category, phrases, and positive "
+                "and "
                 "negative examples."
             )
     if entry["category"] not in CATEGORIES:
         raise ConfigurationError(
-            f"{name}: category {entry['category']!r} is unknown; allowed are {', '.join(CATEGORIES)}."
+            f"{name}: category {entry['category']!r} is unknown; allowed are "
+            f"{', '.join(CATEGORIES)}."
         )
     direction = entry.get("direction", "forward")
     if direction not in DIRECTIONS:

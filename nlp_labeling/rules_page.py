@@ -1,4 +1,4 @@
-"""``docs/labeling_rules.md``, written from the definitions and rules: ``python -m nlp_labeling.rules_page``."""
+"""Writes ``docs/labeling_rules.md`` from the rules: ``python -m nlp_labeling.rules_page``."""
 
 from __future__ import annotations
 

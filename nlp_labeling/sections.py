@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -73,7 +73,7 @@ class Segmenter:
         for start, end in self._blocks(text, hits):
             cuts = [start, *(s for s in starts if start < s < end), end]
             for low, high in pairwise(cuts):
-                self._split(text, (low, high), headings, starts, closings, sentences)
+                sentences.extend(self._split(text, (low, high), headings, starts, closings))
         return sentences
 
     def _split(
@@ -83,8 +83,7 @@ class Segmenter:
         headings: Sequence[Heading],
         starts: Sequence[int],
         closings: Sequence[int],
-        sentences: list[Sentence],
-    ) -> None:
+    ) -> Iterator[Sentence]:
         low, high = block
         place = bisect_right(starts, low) - 1
         section, rule_id = NO_SECTION, ""
@@ -96,7 +95,7 @@ class Segmenter:
         section = "findings" if section == "region" else section
         for start, end in self._punctuated(text, low, high):
             if text[start:end].strip():
-                sentences.append(Sentence(start, end, section, rule_id))
+                yield Sentence(start, end, section, rule_id)
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []

@@ -64,7 +64,7 @@ ROWS = [line.split() for line in TABLE.strip().splitlines()]
     ids=[" ".join(r) for r in ROWS],
 )
 def test_truth_table(
-    film: Voice, imaging: Voice, clinical: Voice, code: CodeVoice, label: str, reason: str
+    *, film: Voice, imaging: Voice, clinical: Voice, code: CodeVoice, label: str, reason: str
 ) -> None:
     def said(word: str) -> str:
         return "none" if word == "-" else word

@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from striprtf.striprtf import rtf_to_text
 
 from nlp_labeling import keyword_pattern, label_notes, pipeline
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_text import decode_bytes, fold_note
+from nlp_labeling.rtf_text import strip_rtf
 from warehouse_schema.errors import ArgumentError, ConfigurationError, InputError
 
 NOTES = [
@@ -112,7 +114,7 @@ def test_rows_that_are_no_notes_are_quarantined(tmp_path: Path) -> None:
 
 def test_encodings(tmp_path: Path) -> None:
     notes = tmp_path / "in.csv"
-    rows = ["note_id,text".encode(), "a,左側肋骨骨折".encode("cp950"), "b,右側鎖骨骨折".encode()]
+    rows = [b"note_id,text", "a,左側肋骨骨折".encode("cp950"), "b,右側鎖骨骨折".encode()]
     rows.append(b"c,rib fracture \x97 left \xff")
     notes.write_bytes(b"\r\n".join(rows) + b"\r\n")
     report = label_notes(notes, tmp_path / "out.csv", tmp_path / "summary.csv")
@@ -196,3 +198,16 @@ def test_spacy_pipeline_marks_the_given_text() -> None:
 
 def test_keyword_pattern_is_one_expression() -> None:
     assert keyword_pattern() == keyword_pattern(labeler().definitions)
+
+
+@pytest.mark.parametrize(
+    "rtf",
+    [
+        r"{\rtf1\ansi{\fonttbl{\f0 Arial;}}\f0 No effusion.\par Left {\b rib} fracture.\par}",
+        r"{\rtf1\ansi\ansicpg1252 Caf\'e9 {\*\generator hidden;}rib\tab fx\line end}",
+        r"{\rtf1\ansi\uc1 \u-32360?\u-25432? fx}",
+    ],
+)
+def test_rtf_reads_as_striprtf_does(rtf: str) -> None:
+    expected = rtf_to_text(rtf).split()
+    assert strip_rtf(rtf)[0].split() == expected
