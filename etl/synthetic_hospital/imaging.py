@@ -45,7 +45,8 @@ SCANNERS = (
     Scanner(manufacturer="Camphor Systems SYNTHETIC", model="Mobile-13", station="DX4",
             modality="DX", bits_stored=13, photometric="MONOCHROME2", has_view_position=False),
 )  # fmt: skip
-_SCANNER_SHARES = (0.15, 0.25, 0.25, 0.1, 0.15, 0.1)
+# The scanners take 15, 25, 25, 10, 15 and 10 % of the films; summed up, the last left out.
+_SCANNER_BOUNDS = np.cumsum((0.15, 0.25, 0.25, 0.1, 0.15))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def _order_instances(
 ) -> list[PlannedInstance]:
     key = int(order.accession_no[-2:])
     rng = np.random.default_rng([seed, patient_index, 20, key])
-    scanner = SCANNERS[int(rng.choice(len(SCANNERS), p=_SCANNER_SHARES))]
+    scanner = SCANNERS[int(np.searchsorted(_SCANNER_BOUNDS, rng.random(), side="right"))]
     rows_px, columns_px = _SIZES_PX[int(rng.integers(len(_SIZES_PX)))]
     is_unknown = rng.random() < quality.image_unknown_patient
     chart_no = f"T{patient_index:07d}" if is_unknown else person.chart_no
