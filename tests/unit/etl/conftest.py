@@ -181,3 +181,27 @@ def write_film(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def image_row(image_id: str, patient_id: str = "P1", **changes: Any) -> dict[str, Any]:
+    """A row of images: a frontal chest film of 1000 x 800 pixels."""
+    return {
+        "image_id": image_id,
+        "patient_id": patient_id,
+        "source": "small",
+        "study_id": "ST",
+        "series_id": "SE",
+        "modality_code": "DX",
+        "rows_px": 1000,
+        "columns_px": 800,
+        "is_frontal_chest": True,
+        "selection_reason": "view PA",
+        "source_sha256": image_id,
+        "is_synthetic": False,
+        **changes,
+    }
+
+
+@pytest.fixture
+def make_image() -> Callable[..., dict[str, Any]]:
+    return image_row
