@@ -123,7 +123,7 @@ class Segmenter:
             closing = 0
             if heading.section in _CLOSED_BY_BLANK_LINE:
                 limit = len(text) if is_last else headings[index + 1].start
-                body = re.compile(r"\s*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*\n[ \t]*\n\s*").match(
+                body = re.compile(r"\s*\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*\n[ \t]*\n\s*").match(
                     text, heading.end, limit
                 )
                 later = {other.section for other in headings[index + 1 :]}
