@@ -41,7 +41,8 @@ class Store:
     """
 
     def __init__(self, home: Home) -> None:
-        self.home = home.create()
+        # Delta answers with absolute paths.
+        self.home = Home(home.root.resolve()).create()
         self._verified: set[Path] = set()
 
     def table_folder(self, table: Table) -> Path:

@@ -226,3 +226,11 @@ def test_cohort_rows_filter_by_value_list_and_null(store: Store) -> None:
         commit.replace(COHORT, pa.Table.from_pylist(rows, schema=COHORT.schema))
     assert store.read(COHORT, where={"fold": 0, "split": ["train", "test"]}).num_rows == 2
     assert store.read(COHORT, where={"split": None}).column("image_id").to_pylist() == ["c", "c"]
+
+
+def test_a_relative_home_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store(Home(Path("home")))
+    with store.commit(stage="x") as commit:
+        commit.replace(PATIENTS, patients("a"))
+    assert ids(store) == ["a"]
