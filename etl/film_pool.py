@@ -25,12 +25,15 @@ MAX_SECONDS = 120
 N_WAITING = 8
 
 
-def read_films(orders: Iterable[ReadingOrder], *, n_processes: int) -> Iterator[FilmReading]:
+def read_films(
+    orders: Iterable[ReadingOrder], *, n_processes: int, max_seconds: int = MAX_SECONDS
+) -> Iterator[FilmReading]:
     """Read files in worker processes and yield the readings in the order given.
 
     Args:
         orders: What to read.
         n_processes: Workers; the readings do not depend on it.
+        max_seconds: Time that one file may take.
     """
     remaining = iter(orders)
     waiting: deque[tuple[ReadingOrder, Future[FilmReading]]] = deque()
@@ -38,7 +41,7 @@ def read_films(orders: Iterable[ReadingOrder], *, n_processes: int) -> Iterator[
     try:
         while True:
             for order in islice(remaining, n_processes * N_WAITING - len(waiting)):
-                waiting.append((order, _submit(pool, order)))
+                waiting.append((order, _submit(pool, order, max_seconds)))
             if not waiting:
                 return
             order, future = waiting.popleft()
@@ -48,32 +51,36 @@ def read_films(orders: Iterable[ReadingOrder], *, n_processes: int) -> Iterator[
                 # Any of the waiting files may be the one: each gets a worker of its own.
                 pool.shutdown(wait=False)
                 for suspect in [order, *(each for each, _ in waiting)]:
-                    yield _read_alone(suspect)
+                    yield _read_alone(suspect, max_seconds)
                 waiting.clear()
                 pool = _make_pool(n_processes)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, order: ReadingOrder) -> Future[FilmReading]:
+def _submit(
+    pool: ProcessPoolExecutor, order: ReadingOrder, max_seconds: int
+) -> Future[FilmReading]:
     try:
-        return pool.submit(_read_within_limits, order)
+        return pool.submit(_read_within_limits, order, max_seconds)
     except BrokenProcessPool as error:
         future: Future[FilmReading] = Future()
         future.set_exception(error)
         return future
 
 
-def _read_alone(order: ReadingOrder) -> FilmReading:
+def _read_alone(order: ReadingOrder, max_seconds: int) -> FilmReading:
     with _make_pool(1) as pool:
         try:
-            return pool.submit(_read_within_limits, order).result()
+            return pool.submit(_read_within_limits, order, max_seconds).result()
         except BrokenProcessPool:
-            fault = f"decoding killed its worker or took more than {MAX_SECONDS} s"
+            fault = f"decoding killed its worker or took more than {max_seconds} s"
             return FilmReading(path=order.path, source_sha256=_hash(order), fault=fault)
 
 
 def _hash(order: ReadingOrder) -> str:
+    if not order.path.is_file():
+        return ""
     with order.path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -92,10 +99,10 @@ def _limit_worker() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _read_within_limits(order: ReadingOrder) -> FilmReading:
+def _read_within_limits(order: ReadingOrder, max_seconds: int) -> FilmReading:
     # The default action of SIGALRM ends the process, also while a decoder never returns.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(MAX_SECONDS)
+    signal.alarm(max_seconds)
     try:
         return read_film_file(order)
     finally:

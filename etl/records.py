@@ -97,8 +97,17 @@ class RecordReader:
             imaging_identifier=self._optional(row, section.imaging_patient),
             shift_days=self._names.date_shift_days(patient),
             sex_code=sex if sex in SEXES else None,
-            birth=self._moment(row, section.birth, "birth date"),
+            birth=self._birth_date(section, row, patient),
         )
+
+    def _birth_date(self, section: PatientMapping, row: Row, patient: str) -> datetime | None:
+        """The birth date; an unreadable one is counted but costs nobody the patient."""
+        try:
+            return self._moment(row, section.birth, "birth date")
+        except UnreadableValueError as error:
+            patient_id = self._names.pseudonym("patient", patient)
+            self._quarantine.add(f"patients/{patient_id}", f"{error}: left out")
+            return None
 
     def read_encounters(self, section: EncounterMapping, batch: Batch) -> Iterator[Row]:
         """Encounter rows of a batch."""

@@ -72,7 +72,6 @@ def test_no_identifier_reaches_the_shareable_warehouse(
 BAD_ROWS = [
     ("patient", (None, "F", None), "patient identifier is missing"),
     ("patient", PATIENT, "a second row for the same patient"),
-    ("patient", ("p2", "F", "last spring"), "birth date is no date in the mapping's formats"),
     ("visit", ("V2", "p9", "2015-01-01", None, "E"), "the patient is not in the patients table"),
     ("visit", ("V2", "Canary-77", None, None, "E"), "start is missing"),
     (
@@ -212,6 +211,16 @@ def test_patients_over_89_lose_their_birth_date(
     assert len(over) == 1
     assert over[0]["birth_datetime"] is None
     assert summary.quarantine_reasons == {"birth date after the first encounter: left out": 1}
+
+
+def test_an_unreadable_birth_date_costs_nobody_the_patient(
+    store: Store, make_database: Callable[..., str], extract: Callable[..., ExtractionSummary]
+) -> None:
+    summary = extract(make_database(patient=[("a", "M", "last spring")]))
+    assert store.read(PATIENTS)["birth_datetime"].to_pylist() == [None]
+    assert summary.quarantine_reasons == {
+        "birth date is no date in the mapping's formats: left out": 1
+    }
 
 
 def test_a_two_digit_birth_year_falls_before_the_first_encounter(

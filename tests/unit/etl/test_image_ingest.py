@@ -1,3 +1,4 @@
+import os
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 import etl.dicom_header
 import etl.image_ingest
 from etl.dicom_header import UnusableFileError, open_dataset
+from etl.film_pool import read_films
 from etl.film_reading import FilmReading, ReadingOrder, read_film_file
 from etl.image_ingest import IngestSummary, ingest_images
 from etl.pseudonym import Pseudonymizer
@@ -288,3 +290,21 @@ def test_readings_quote_no_header_in_warnings(
     assert reading.facts.acquired is None
     out, err = capfd.readouterr()
     assert "Cana" not in out + err + str([str(each.message) for each in recwarn])
+
+
+def test_a_file_that_kills_its_worker_costs_itself_alone(
+    tmp_path: Path, write_film: WriteFilm
+) -> None:
+    """A pipe that nobody writes to never ends; the time limit then ends the worker."""
+    paths = [write_film(f"{number}.dcm", SMALL + number) for number in range(3)]
+    os.mkfifo(tmp_path / "endless.dcm")
+    paths.insert(1, tmp_path / "endless.dcm")
+    orders = [ReadingOrder(path=path, size_px=64, time_zone="UTC") for path in paths]
+    readings = list(read_films(orders, n_processes=2, max_seconds=2))
+    assert [reading.path for reading in readings] == paths
+    assert [reading.fault for reading in readings] == [
+        None,
+        "decoding killed its worker or took more than 2 s",
+        None,
+        None,
+    ]
