@@ -50,9 +50,9 @@ def sharpen(teacher_logits: Tensor, valid_cells: Tensor, *, a0: float, t: float)
     valid = z.masked_fill(~valid_cells, _OUTSIDE)
     peak = valid.amax(dim=(-2, -1))
     maximum = torch.sigmoid(peak)
-    strength = a0 - (a0 - 1.0) * maximum
+    # a - 1 of eq. 7, in the order of operations that is exactly 0 at y'max = 1.
+    gain = ((a0 - 1.0) * (1.0 - maximum))[:, :, None, None]
     centre = math.log(t / (1.0 - t))
-    gain = (strength - 1.0)[:, :, None, None]
     logits = z + gain * (z - centre).clamp_min(0.0)
     boost = (torch.sigmoid(logits) - torch.sigmoid(z)).masked_fill(~valid_cells, 0.0)
     return Sharpened(logits=logits, maximum=maximum, boost=boost.amax(dim=(-2, -1)))

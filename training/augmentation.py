@@ -26,7 +26,6 @@ class AugmentationDraws:
     Attributes:
         rotation_rad: Rotation about the centre, counter-clockwise as seen.
         is_flipped: Mirrored left to right before the rotation, (B,) bool.
-        shift: Shift in x and y as a share of the side, (B, 2).
         zoom: Magnification.
         contrast: Factor about mid-grey.
         intensity: Offset of grey levels in [0, 1].
@@ -34,7 +33,6 @@ class AugmentationDraws:
 
     rotation_rad: NDArray[np.float32]
     is_flipped: NDArray[np.bool_]
-    shift: NDArray[np.float32]
     zoom: NDArray[np.float32]
     contrast: NDArray[np.float32]
     intensity: NDArray[np.float32]
@@ -52,56 +50,58 @@ def draw_augmentation(
     rng = np.random.Generator(
         np.random.Philox(np.random.SeedSequence([seed, _STREAM, epoch, step]))
     )
-    unit = rng.uniform(-1.0, 1.0, size=(6, n_films)).astype(np.float32)
+    unit = rng.uniform(-1.0, 1.0, size=(4, n_films)).astype(np.float32)
     is_flipped = rng.random(n_films) < 0.5
     return AugmentationDraws(
         rotation_rad=unit[0] * np.float32(np.deg2rad(recipe.max_rotation_deg)),
         is_flipped=is_flipped & recipe.is_flipping,
-        shift=unit[1:3].T * np.float32(recipe.max_shift),
-        zoom=1 + unit[3] * np.float32(recipe.max_zoom),
-        contrast=1 + unit[4] * np.float32(recipe.max_contrast),
-        intensity=unit[5] * np.float32(recipe.max_intensity),
+        zoom=1 + unit[1] * np.float32(recipe.max_zoom),
+        contrast=1 + unit[2] * np.float32(recipe.max_contrast),
+        intensity=unit[3] * np.float32(recipe.max_intensity),
     )
 
 
 def inverse_affine(draws: AugmentationDraws) -> NDArray[np.float32]:
     """Matrices from output to input in affine_grid's frame (-1 to 1), (B, 2, 3).
 
-    Forward, a film is mirrored, turned, magnified about its centre and shifted.
+    Forward, a film is mirrored, turned and magnified about its centre.
     """
     cosine = np.cos(draws.rotation_rad) / draws.zoom
     sine = np.sin(draws.rotation_rad) / draws.zoom
     mirror = np.where(draws.is_flipped, -1.0, 1.0)
-    shift_x, shift_y = 2 * draws.shift[:, 0], 2 * draws.shift[:, 1]
     # Image rows run downwards, so a turn that looks counter-clockwise has this sign.
-    matrix = np.empty((len(cosine), 2, 3), dtype=np.float32)
+    matrix = np.zeros((len(cosine), 2, 3), dtype=np.float32)
     matrix[:, 0, 0], matrix[:, 0, 1] = mirror * cosine, -mirror * sine
     matrix[:, 1, 0], matrix[:, 1, 1] = sine, cosine
-    matrix[:, 0, 2] = -matrix[:, 0, 0] * shift_x - matrix[:, 0, 1] * shift_y
-    matrix[:, 1, 2] = -matrix[:, 1, 0] * shift_x - matrix[:, 1, 1] * shift_y
     return matrix
 
 
-def augment(films: Tensor, masks: Tensor, draws: AugmentationDraws) -> tuple[Tensor, Tensor]:
+def augment(
+    films: Tensor, masks: Tensor, draws: AugmentationDraws, *, size_px: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Warp films and masks with the same geometry, then change the films' grey levels.
 
     Args:
         films: uint8, (B, H, W), on the device.
         masks: uint8 with values 0 and 1, (B, C, H, W), on the device.
         draws: One batch's draws.
+        size_px: Side of the middle part that is kept; None keeps the whole.
 
     Returns:
-        Films (B, 1, H, W) float32 in [0, 1]; masks (B, C, H, W) float32 in [0, 1]. What comes
+        Films (B, 1, S, S) float32 in [0, 1]; masks (B, C, S, S) float32 in [0, 1]. What comes
         from outside a film is 0 in both.
     """
     device = films.device
-    stacked = torch.cat([films.unsqueeze(1).float() / 255.0, masks.float()], dim=1)
-    matrix = torch.from_numpy(inverse_affine(draws)).to(device)
-    grid = functional.affine_grid(matrix, list(stacked.shape), align_corners=False)
+    stacked = torch.cat([films.unsqueeze(1), masks], dim=1).float()
+    size = size_px or films.shape[-1]
+    matrix = torch.from_numpy(inverse_affine(draws) * np.float32(size / films.shape[-1]))
+    grid = functional.affine_grid(
+        matrix.to(device), [*stacked.shape[:2], size, size], align_corners=False
+    )
     warped = functional.grid_sample(
         stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     contrast = torch.from_numpy(draws.contrast).to(device)[:, None, None, None]
     intensity = torch.from_numpy(draws.intensity).to(device)[:, None, None, None]
-    grey = ((warped[:, :1] - 0.5) * contrast + 0.5 + intensity).clamp(0.0, 1.0)
+    grey = ((warped[:, :1] / 255.0 - 0.5) * contrast + 0.5 + intensity).clamp(0.0, 1.0)
     return grey, warped[:, 1:]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.torchvision_operators import import_torchvision
 from warehouse_schema.errors import ConfigurationError
@@ -62,7 +63,7 @@ class LightBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList()
-        n_in = 1
+        n_in = 2
         for width, depth in _LIGHT_STAGES:
             layers: list[nn.Module] = []
             for place in range(depth):
@@ -76,12 +77,32 @@ class LightBackbone(nn.Module):
 
     def forward(self, films: Tensor) -> list[Tensor]:
         """Maps at strides 4, 8 and 16 of films (B, 1, H, W)."""
-        features = films
+        features = torch.cat([films, local_contrast(films)], dim=1)
+        features = features.contiguous(memory_format=torch.channels_last)
         maps = []
         for stage in self.stages:
             features = stage(features)
             maps.append(features)
         return maps[1:]
+
+
+@torch.no_grad()
+def local_contrast(films: Tensor) -> Tensor:
+    """Films (B, 1, H, W) less their local mean, over their local spread, same shape.
+
+    Neighbourhoods are about 24 pixels wide. A fracture is a small step on a grey level that the
+    organs around it decide; a network of few steps need not learn to subtract them first.
+    """
+
+    def local_mean(values: Tensor) -> Tensor:
+        coarse = functional.avg_pool2d(functional.avg_pool2d(values, 8), 3, 1, 1)
+        return functional.interpolate(
+            coarse, size=films.shape[-2:], mode="bilinear", align_corners=False
+        )
+
+    mean = local_mean(films)
+    spread = (local_mean(films.square()) - mean.square()).clamp_min(0).sqrt()
+    return (films - mean) / (spread + 0.1)
 
 
 class StridedFeatures(nn.Module):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.augmentation import AugmentationDraws, augment, draw_augmentation
+from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
 from training.recipe import Recipe
@@ -61,16 +62,26 @@ class BatchLoader:
         recipe: Batch size, mix and augmentation.
         seed: Seed of order and augmentation.
         device: Where batches go.
+        crop_px: Side of the windows to train on; None: whole films.
 
     Attributes:
         waited_s: Seconds the trainer has waited for data.
     """
 
-    def __init__(self, films: FilmSet, recipe: Recipe, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        films: FilmSet,
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device,
+        crop_px: int | None = None,
+    ) -> None:
         self._films = films
         self._recipe = recipe
         self._seed = seed
         self._device = device
+        self._crop_px = crop_px
         self._is_positive = films.subsets != "N"
         self.waited_s = 0.0
 
@@ -96,26 +107,38 @@ class BatchLoader:
         return [self._to_device(part) for part in parts]
 
     def _read_step(self, epoch: int, step: int, rows: NDArray[np.intp]) -> list[_Read]:
-        draws = draw_augmentation(
-            self._recipe, seed=self._seed, epoch=epoch, step=step, n_films=len(rows)
-        )
+        counter = {"seed": self._seed, "epoch": epoch, "step": step}
+        draws = draw_augmentation(self._recipe, **counter, n_films=len(rows))
+        centres = None
+        if self._crop_px is not None:
+            centres = draw_centres(self._films, rows, crop_px=self._crop_px, **counter)
         size = self._recipe.micro_batch_size or len(rows)
-        return [
-            self._read(rows[start : start + size], draws.part(start, start + size), len(rows))
-            for start in range(0, len(rows), size)
-        ]
+        parts = []
+        for start in range(0, len(rows), size):
+            stop = start + size
+            films, masks = self._pixels(
+                rows[start:stop], None if centres is None else centres[start:stop]
+            )
+            roles = torch.from_numpy(self._films.roles[rows[start:stop]])
+            parts.append(_Read(films, masks, roles, draws.part(start, stop), len(rows)))
+        return parts
 
-    def _read(self, rows: NDArray[np.intp], draws: AugmentationDraws, n_global: int) -> _Read:
-        films = torch.from_numpy(self._films.films(rows))
-        masks = torch.from_numpy(self._films.masks(rows))
+    def _pixels(
+        self, rows: NDArray[np.intp], centres: NDArray[np.intp] | None
+    ) -> tuple[Tensor, Tensor]:
+        films, masks = self._films.films(rows), self._films.masks(rows)
+        if centres is not None and self._crop_px is not None:
+            side = window_side(self._crop_px)
+            films, masks = cut(films, centres, side), cut(masks, centres, side)
+        pixels = torch.from_numpy(films), torch.from_numpy(masks)
         if self._device.type == "cuda":
-            films, masks = films.pin_memory(), masks.pin_memory()
-        return _Read(films, masks, torch.from_numpy(self._films.roles[rows]), draws, n_global)
+            return pixels[0].pin_memory(), pixels[1].pin_memory()
+        return pixels
 
     def _to_device(self, part: _Read) -> Batch:
         films = part.films.to(self._device, non_blocking=True)
         masks = part.masks.to(self._device, non_blocking=True)
-        grey, warped = augment(films, masks, part.draws)
+        grey, warped = augment(films, masks, part.draws, size_px=self._crop_px)
         cells = functional.avg_pool2d(warped, STRIDE)
         return Batch(
             films=normalise(grey).contiguous(memory_format=torch.channels_last),

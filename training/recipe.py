@@ -30,6 +30,8 @@ class Recipe:
         pyramid_width: Channels of the feature pyramid.
         image_size_px: Side of the network's input, a multiple of 32. Cached films of another size
             are resized.
+        crop_px: Side of the windows that step 1 trains on, a multiple of 32: around a box in R,
+            anywhere in N. None: whole films, as in the paper and in every method that uses P.
         batch_size: Films in one optimiser step.
         micro_batch_size: Films in one forward and backward pass; gradients add up to those of
             the batch, BatchNorm's statistics aside. None: the whole batch.
@@ -53,7 +55,6 @@ class Recipe:
         is_flipping: Flip left to right with probability one half.
         max_intensity: Offset added to grey levels in [0, 1], uniform between plus and minus this.
         max_contrast: Contrast is multiplied by 1 plus or minus up to this, about mid-grey.
-        max_shift: Shift in x and y, as a share of the side; 0 is the paper's augmentation.
         max_zoom: Magnification by 1 plus or minus up to this; 0 is the paper's augmentation.
         is_mixed_precision: bfloat16 autocast with float32 losses; on CUDA devices only.
         n_cpu_threads: Threads of torch on a CPU, fixed because float sums depend on it.
@@ -65,6 +66,7 @@ class Recipe:
     weights: str = "imagenet"
     pyramid_width: int = 256
     image_size_px: int = 1024
+    crop_px: int | None = None
     batch_size: int = 48
     micro_batch_size: int | None = None
     n_epochs: int = 25
@@ -86,7 +88,6 @@ class Recipe:
     is_flipping: bool = True
     max_intensity: float = 0.1
     max_contrast: float = 0.2
-    max_shift: float = 0.0
     max_zoom: float = 0.0
     is_mixed_precision: bool = True
     n_cpu_threads: int = 2
@@ -158,13 +159,15 @@ def _are_findings(value: object) -> bool:
     )
 
 
+_SIDE: Rule = (
+    lambda value: isinstance(value, int) and value >= 64 and value % 32 == 0,
+    "a multiple of 32, at least 64",
+)
 _RULES: dict[str, Rule] = {
     "findings": (_are_findings, "a tuple of distinct findings"),
     "pyramid_width": _whole(1),
-    "image_size_px": (
-        lambda value: isinstance(value, int) and value >= 64 and value % 32 == 0,
-        "a multiple of 32, at least 64",
-    ),
+    "image_size_px": _SIDE,
+    "crop_px": _optional(_SIDE),
     "batch_size": _whole(1),
     "micro_batch_size": _optional(_whole(1)),
     "n_epochs": _whole(1),
@@ -185,7 +188,6 @@ _RULES: dict[str, Rule] = {
     "max_rotation_deg": _number(0, 180),
     "max_intensity": _number(0, 1),
     "max_contrast": _number(0, 0.95),
-    "max_shift": _number(0, 0.5),
     "max_zoom": _number(0, 0.5),
     "n_cpu_threads": _whole(1),
 }

@@ -91,7 +91,13 @@ class Trainer:
         self.progress = progress
         self.save_every_steps = save_every_steps
         self.n_steps = n_steps_per_epoch(len(train_films), recipe.batch_size)
-        self.loader = BatchLoader(train_films, recipe, seed=seed, device=device)
+        self.loader = BatchLoader(
+            train_films,
+            recipe,
+            seed=seed,
+            device=device,
+            crop_px=None if method.uses_p else recipe.crop_px,
+        )
         self.optimizer = _optimizer(recipe, student)
         self.standing = Standing()
         self.n_films_seen = 0
