@@ -36,9 +36,9 @@ class Proportions:
     boxed_share is the part of the positives that readers went through and boxed.
     """
 
-    rib: float = 0.15
-    clavicle: float = 0.09
-    both: float = 0.03
+    rib: float = 0.16
+    clavicle: float = 0.14
+    both: float = 0.06
     old_rib: float = 0.03
     old_clavicle: float = 0.015
     boxed_share: float = 0.5

@@ -11,7 +11,7 @@ import typer
 from flows import stages
 from flows.commands.context import print_counts, progress, settings_of
 
-N_PATIENTS = 900
+N_PATIENTS = 1200
 
 Patients = Annotated[int, typer.Option("--patients", min=1, help="Number of patients.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same hospital.")]

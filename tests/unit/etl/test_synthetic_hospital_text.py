@@ -195,9 +195,9 @@ def test_visits_follow_one_another() -> None:
 
 def test_groups_follow_the_shares_exactly() -> None:
     groups = assign_groups(Proportions(), 1000, seed=3)
-    assert groups.count("rib") == 150
-    assert groups.count("clavicle") == 90
-    assert groups.count("both") == 30
+    assert groups.count("rib") == 160
+    assert groups.count("clavicle") == 140
+    assert groups.count("both") == 60
     assert groups != sorted(groups)
     assert assign_groups(Proportions(), 1000, seed=3) == groups
     assert assign_groups(Proportions(), 1000, seed=4) != groups
