@@ -2,8 +2,8 @@
 
 A network of few steps first learns where fractures are frequent, which tells no film from
 another; a window has no place on the film, so it must learn what they look like. The paper trains
-on whole films; so do all recipes without ``crop_px``, and every method that uses P, since y'max
-(eq. 7) is a statement about a whole film.
+on whole films; so do all recipes without ``crop_px``, and step 2 always, since y'max (eq. 7) is a
+statement about a whole film.
 """
 
 from __future__ import annotations

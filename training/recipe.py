@@ -31,11 +31,17 @@ class Recipe:
         image_size_px: Side of the network's input, a multiple of 32. Cached films of another size
             are resized.
         crop_px: Side of the windows that step 1 trains on, a multiple of 32: around a box in R,
-            anywhere in N. None: whole films, as in the paper and in every method that uses P.
+            anywhere in N. None: whole films, as in the paper and always in step 2.
         batch_size: Films in one optimiser step.
         micro_batch_size: Films in one forward and backward pass; gradients add up to those of
             the batch, BatchNorm's statistics aside. None: the whole batch.
-        n_epochs: Passes over R and N in step 1, over R, P and N in step 2.
+        n_epochs: Epochs, each over R and N in step 1, over R, P and N in step 2.
+        passes_per_epoch: Passes of step 1 over its films in one epoch; more than one where passes
+            are so short that validation would take the time. Step 2 makes one.
+        step2_batch_size: Batch size of step 2, that is of every run that starts from another run's
+            best epoch. None: as in step 1; so with the next two.
+        step2_n_epochs: Epochs of step 2.
+        step2_learning_rate: Learning rate of step 2.
         optimizer: `adam` adds the weight decay to the gradient, `adamw` applies it to the weights.
         learning_rate: Step size at the start.
         weight_decay: As the optimiser takes it.
@@ -70,6 +76,10 @@ class Recipe:
     batch_size: int = 48
     micro_batch_size: int | None = None
     n_epochs: int = 25
+    passes_per_epoch: int = 1
+    step2_batch_size: int | None = None
+    step2_n_epochs: int | None = None
+    step2_learning_rate: float | None = None
     optimizer: Optimizer = "adam"
     learning_rate: float = 4e-5
     weight_decay: float = 1e-4
@@ -110,6 +120,19 @@ class Recipe:
         fields = dataclasses.asdict(self)
         fields["weights"] = Path(self.weights).name
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    def for_step(self, step: int) -> Recipe:
+        """The recipe of step 1, or of step 2: whole films, and the step2 fields put in place."""
+        chosen: dict[str, object] = {
+            "batch_size": self.step2_batch_size or self.batch_size,
+            "n_epochs": self.step2_n_epochs or self.n_epochs,
+            "learning_rate": self.step2_learning_rate or self.learning_rate,
+            "crop_px": None,
+            "passes_per_epoch": 1,
+        }
+        cleared = dict.fromkeys(("step2_batch_size", "step2_n_epochs", "step2_learning_rate"))
+        changes = cleared if step == 1 else chosen | cleared
+        return dataclasses.replace(self, **changes)
 
     def with_random_weights(self) -> Recipe:
         """The same recipe, for a network whose weights come from a checkpoint."""
@@ -171,6 +194,10 @@ _RULES: dict[str, Rule] = {
     "batch_size": _whole(1),
     "micro_batch_size": _optional(_whole(1)),
     "n_epochs": _whole(1),
+    "passes_per_epoch": _whole(1),
+    "step2_batch_size": _optional(_whole(1)),
+    "step2_n_epochs": _optional(_whole(1)),
+    "step2_learning_rate": _optional(_number(0, 1, is_low_open=True)),
     "optimizer": _choice(Optimizer),
     "learning_rate": _number(0, 1, is_low_open=True),
     "weight_decay": _number(0, 1),
@@ -197,18 +224,25 @@ _LIGHT: dict[str, object] = {
     "weights": "random",
     "pyramid_width": 32,
     "image_size_px": 256,
+    "crop_px": 96,
     "batch_size": 16,
+    "batch_mix": "stratified",
+    "positive_share": 0.5,
+    "positive_weight": 2.0,
+    "passes_per_epoch": 3,
     "ema_epochs": 1.0,
     "optimizer": "adamw",
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
+    "step2_batch_size": 8,
+    "step2_learning_rate": 1e-3,
     "schedule": "cosine",
     "warmup_steps": 30,
 }
 
 RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
-    "demo": {**_LIGHT, "n_epochs": 20},
-    "nih": {**_LIGHT, "n_epochs": 20, "findings": ("Pneumonia",)},
+    "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
+    "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
 }
 
 

@@ -10,9 +10,13 @@ from training.recipe import Recipe
 _STREAM = 2
 
 
-def n_steps_per_epoch(n_films: int, batch_size: int) -> int:
-    """Steps of one pass over ``n_films``."""
-    return max(1, -(-n_films // batch_size))
+def n_steps_per_epoch(recipe: Recipe, n_films: int) -> int:
+    """Steps of one epoch over ``n_films``."""
+    return recipe.passes_per_epoch * _steps_per_pass(recipe, n_films)
+
+
+def _steps_per_pass(recipe: Recipe, n_films: int) -> int:
+    return max(1, -(-n_films // recipe.batch_size))
 
 
 def epoch_batches(
@@ -20,10 +24,10 @@ def epoch_batches(
 ) -> list[NDArray[np.intp]]:
     """Rows of each step's films in one epoch.
 
-    ``natural``: a permutation cut into equal parts (sizes differ by one at most, so that no step
-    ends up with a handful of films); every film comes once. ``stratified``: as many steps, each
-    with ``positive_share`` positives; each class walks through permutations of its own, and goes
-    on in the next epoch where the last one stopped.
+    ``natural``: a permutation for each pass, cut into equal parts (sizes differ by one at most, so
+    that no step ends up with a handful of films); every film comes once in each pass.
+    ``stratified``: as many steps, each with ``positive_share`` positives; each class walks through
+    permutations of its own, and goes on in the next epoch where the last one stopped.
 
     Args:
         recipe: Batch size and mix.
@@ -31,10 +35,15 @@ def epoch_batches(
         seed: Seed of the run.
         epoch: From 1.
     """
-    n_steps = n_steps_per_epoch(len(is_positive), recipe.batch_size)
+    n_films, n_passes = len(is_positive), recipe.passes_per_epoch
+    n_steps = n_steps_per_epoch(recipe, n_films)
     if recipe.batch_mix == "natural":
-        order = _permutation(len(is_positive), seed, epoch, kind=0)
-        return np.array_split(order, n_steps)
+        first_pass = (epoch - 1) * n_passes
+        orders = [
+            _permutation(n_films, seed, first_pass + number, kind=0) for number in range(n_passes)
+        ]
+        n_parts = _steps_per_pass(recipe, n_films)
+        return [part for order in orders for part in np.array_split(order, n_parts)]
     n_positive = max(1, round(recipe.positive_share * recipe.batch_size))
     n_negative = max(1, recipe.batch_size - n_positive)
     first = (epoch - 1) * n_steps

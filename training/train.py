@@ -48,7 +48,7 @@ def train_run(
 
     Args:
         store: Warehouse.
-        recipe: Settings.
+        recipe: Settings; a run that starts from another one takes its step-2 values.
         method: `supervised` or `aals`.
         fold: Cross-validation fold.
         seed: Seed of weights, order and augmentation, at least 0.
@@ -65,6 +65,7 @@ def train_run(
         CheckpointError: A checkpoint is damaged or does not fit.
     """
     _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
+    recipe = recipe.for_step(1 if initial_run_id is None else 2)
     inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
     run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint)
     run_id = f"{method}-{fold}-{seed}-{run_hash}"
@@ -123,7 +124,7 @@ def _trainer(store: Store, run: _Run, inputs: RunInputs, progress: Progress) -> 
     method = method_named(run.method)(
         recipe,
         student,
-        n_steps_per_epoch=n_steps_per_epoch(len(inputs.train), recipe.batch_size),
+        n_steps_per_epoch=n_steps_per_epoch(recipe, len(inputs.train)),
     )
     trainer = Trainer(
         student=student,

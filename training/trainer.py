@@ -90,13 +90,13 @@ class Trainer:
         self.device = device
         self.progress = progress
         self.save_every_steps = save_every_steps
-        self.n_steps = n_steps_per_epoch(len(train_films), recipe.batch_size)
+        self.n_steps = n_steps_per_epoch(recipe, len(train_films))
         self.loader = BatchLoader(
             train_films,
             recipe,
             seed=seed,
             device=device,
-            crop_px=None if method.uses_p else recipe.crop_px,
+            crop_px=recipe.crop_px,
         )
         self.optimizer = _optimizer(recipe, student)
         self.standing = Standing()

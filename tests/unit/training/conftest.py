@@ -38,5 +38,14 @@ def make_store(tmp_path: Path) -> Callable[..., Store]:
 def tiny_recipe() -> Recipe:
     """Seconds on one core."""
     return recipe(
-        "demo", image_size_px=64, batch_size=8, n_epochs=2, warmup_steps=0, n_cpu_threads=1
+        "demo",
+        image_size_px=64,
+        crop_px=None,
+        batch_size=8,
+        batch_mix="natural",
+        n_epochs=2,
+        passes_per_epoch=1,
+        step2_n_epochs=None,
+        warmup_steps=0,
+        n_cpu_threads=1,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
@@ -13,6 +14,11 @@ from training.recipe import recipe
 from training.torchvision_operators import import_torchvision
 
 SIZE = 48
+
+
+def _torchvision_functional():
+    import_torchvision()
+    return importlib.import_module("torchvision.transforms.v2.functional")
 
 
 def draws(*, degrees=0.0, is_flipped=False, zoom=1.0, contrast=1.0, intensity=0.0):
@@ -42,7 +48,7 @@ def box_mask() -> torch.Tensor:
 @pytest.mark.parametrize("zoom", [1.0, 1.25, 0.9])
 @pytest.mark.parametrize("size_px", [None, 32])
 def test_geometry_is_torchvisions(degrees, is_flipped, zoom, size_px):
-    functional = import_torchvision().transforms.v2.functional
+    functional = _torchvision_functional()
     film, mask = smooth_film(), box_mask()
     chosen = draws(
         degrees=degrees,
