@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import experiments, hospital, installation, labelling, warehouse
+from flows.commands import experiments, hospital, installation, labelling, review, warehouse
 from flows.commands.context import fail
 from warehouse_schema.errors import RiblineError
 
@@ -57,6 +57,7 @@ for panel, name, function in (
     (DETECTOR, "evaluate", experiments.evaluate),
     (DETECTOR, "report", experiments.report),
     (WAREHOUSE, "sql", warehouse.sql),
+    (WAREHOUSE, "explain", review.explain),
     (OTHER, "synthetic-hospital", hospital.synthetic_hospital),
     (OTHER, "import-public", hospital.import_public),
     (OTHER, "label-notes", labelling.label_notes),

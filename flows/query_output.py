@@ -51,8 +51,8 @@ def encoded(rows: pa.Table, form: str) -> bytes:
     return screen.file.getvalue().encode()  # type: ignore[attr-defined, no-any-return]
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a result file whole.
+def write_file(path: Path, content: bytes, *, option: str = "--out") -> None:
+    """Write a result file whole; ``option`` is the argument that named it.
 
     Raises:
         ArgumentError: The file cannot be written.
@@ -61,7 +61,7 @@ def write_file(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise ArgumentError(
-            f"--out: cannot write {path} ({error.strerror}). Name a file in a folder you own."
+            f"{option}: cannot write {path} ({error.strerror}). Name a file in a folder you own."
         ) from None
 
 

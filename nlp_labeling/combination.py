@@ -162,6 +162,34 @@ RULE: tuple[_Row, ...] = (
     ("nothing_found", lambda v: True, "negative", None),
 )
 
+MEANINGS: dict[str, str] = {
+    "no_linked_encounter": "No encounter belongs to the film, and it has no report of its own.",
+    "reports_contradict": "Reports of one kind speak for and against the finding.",
+    "film_against_other_imaging": "The film's report affirms what other imaging denies.",
+    "film_and_code_agree": "The film's report affirms it and a code confirms it.",
+    "film_report": "The film's report affirms it.",
+    "old_on_film_against_new": "The film shows an old fracture, another source tells of a new one.",
+    "only_old": "The film shows nothing but an old fracture.",
+    "film_doubt_confirmed": "The film's report suspects it, and another source confirms it.",
+    "seen_on_other_imaging": "Other imaging shows it.",
+    "code_against_report": "A code says so, a report on an image denies it.",
+    "clinician_against_report": "A clinical note says so, a report on an image denies it.",
+    "code_and_clinician_agree": "A code and a clinical note agree; no report speaks of it.",
+    "code_against_clinician": "A code says so, a clinical note denies it.",
+    "code_alone": "A code says so; no text speaks of it.",
+    "clinician_contradicts_itself": "Clinical notes speak for and against it.",
+    "clinician_alone": "A clinical note says so; neither code nor report does.",
+    "only_old_elsewhere": "Text tells of an old fracture alone.",
+    "subsequent_code_alone": "Only a code of follow-up care speaks of it.",
+    "only_uncertain": "The film's report suspects it, and nothing confirms or settles it.",
+    "only_uncertain_elsewhere": "Only other imaging or clinical text suspects it.",
+    "only_historical": "It is told only as history.",
+    "encounter_not_closed": "Nothing speaks for it, but the encounter is not closed long enough.",
+    "denied_by_report": "A report on an image denies it.",
+    "denied_by_clinician": "A clinical note denies it.",
+    "nothing_found": "The encounter is closed, and nothing in it speaks of the finding.",
+}
+
 
 def combine(voices: Voices) -> Verdict:
     """The label of one finding on one image."""

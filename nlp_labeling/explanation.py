@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nlp_labeling.combination import MEANINGS, RULE
+from nlp_labeling.link_reasoning import explain_links
+from nlp_labeling.passage import Passage, cut_passage
+from nlp_labeling.rule import definition_hash
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
-from warehouse_schema.tables.imaging import IMAGE_LINKS
+from warehouse_schema.tables.imaging import IMAGE_LINKS, IMAGES
 from warehouse_schema.tables.labels import (
     IMAGE_LABELS,
     LABEL_CHANGES,
     LABEL_EVIDENCE,
     NOTE_MENTIONS,
 )
-from warehouse_schema.tables.records import DIAGNOSES, NOTES
+from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, NOTES
 
-PASSAGE_MARGIN = 80
+_ROWS = {reason: number for number, (reason, *_) in enumerate(RULE, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
 class MentionTold:
-    """A mention, its evidence row, and where allowed the passage around it.
-
-    ``target``, ``cue`` and ``scope`` are (start, end) in ``passage``; None without cue or passage.
-    """
+    """A mention, its evidence row, and where text may be shown the passage around it."""
 
     evidence: Mapping[str, Any]
     mention: Mapping[str, Any]
-    passage: str | None
-    target: tuple[int, int] | None
-    cue: tuple[int, int] | None
-    scope: tuple[int, int] | None
+    passage: Passage | None
 
 
 @dataclass(frozen=True, slots=True)
 class FindingTold:
-    """One finding's label, evidence and history; ``codes`` are diagnoses with their evidence."""
+    """One finding's label, evidence and history.
+
+    Attributes:
+        finding: Finding.
+        label: Row of ``image_labels``.
+        row_number: Row of the combination rule that decided, from 1; None for public labels.
+        meaning: That row in a sentence; empty for public labels.
+        sources: What each kind of source says: number of evidence rows by polarity.
+        codes: Evidence rows that are codes, with their ``diagnoses`` row.
+        mentions: Evidence rows that are mentions.
+        changes: Rows of ``label_changes``, the oldest first.
+    """
 
     finding: str
     label: Mapping[str, Any]
+    row_number: int | None
+    meaning: str
+    sources: Mapping[str, Mapping[str, int]]
     codes: list[dict[str, Any]]
     mentions: list[MentionTold]
     changes: list[dict[str, Any]]
@@ -49,97 +62,159 @@ class FindingTold:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All that led to the labels of one image; ``links`` holds the encounters that lost, too."""
+    """All that led to the labels of one image.
 
-    image_id: str
+    Attributes:
+        image: Row of ``images``.
+        links: Candidate encounters, the best first: rows of ``image_links`` with the encounter's
+            class, start and end, and ``verdict``: why it was chosen or lost, in words.
+        findings: One entry per finding.
+        version: Manifest version explained.
+        is_text_shown: True where passages of notes are included.
+        is_outdated: True where the labels were given by other rules than those installed now.
+    """
+
+    image: Mapping[str, Any]
     links: list[dict[str, Any]]
     findings: list[FindingTold]
+    version: int
+    is_text_shown: bool
+    is_outdated: bool
+
+    @property
+    def image_id(self) -> str:
+        """The image."""
+        return str(self.image["image_id"])
+
+    @property
+    def is_synthetic(self) -> bool:
+        """True for SYNTHETIC data."""
+        return bool(self.image["is_synthetic"])
 
 
-def explain_image(*, store: Store, image_id: str, with_text: bool = False) -> Explanation:
+def explain_image(
+    *, store: Store, image_id: str, with_text: bool = False, at: str | int | None = None
+) -> Explanation:
     """Everything that led to the labels of ``image_id``.
 
-    ``with_text`` reads passages from the restricted notes; leave it off wherever the answer may
-    leave the hospital.
+    Passages of notes are read from the restricted area ``with_text`` only, or where the image is
+    SYNTHETIC; leave it off wherever the answer may leave the hospital.
+
+    Args:
+        store: The store.
+        image_id: Image.
+        with_text: Show passages of notes of real patients.
+        at: Manifest version or time, the newest by default.
 
     Raises:
-        ArgumentError: the image has no label.
+        ArgumentError: The image has no label.
+        WarehouseError: There is no such version.
     """
-    labels = _rows(store, IMAGE_LABELS, image_id=image_id)
-    if not labels:
+    reader = _Reader(store, store.manifest(at).version)
+    labels = reader.rows(IMAGE_LABELS, image_id=image_id)
+    images = reader.rows(IMAGES, image_id=image_id)
+    if not labels or not images:
         raise ArgumentError(
-            "IMAGE_ID: no label for this image; run `ribline label` first, or look ids up with "
-            '`ribline sql "SELECT image_id FROM image_labels"`.'
+            f"IMAGE_ID: version {reader.version} holds no labelled image of this id. Run `ribline "
+            "label` first, or look ids up with `ribline tables image_labels` and `ribline sql`."
         )
-    evidence = _rows(store, LABEL_EVIDENCE, image_id=image_id)
-    codes = _by_id(store, DIAGNOSES, "diagnosis_id", evidence)
-    mentions = _by_id(store, NOTE_MENTIONS, "mention_id", evidence)
-    texts: dict[str, str] = {}
-    if with_text and mentions:
-        wanted = sorted({mention["note_id"] for mention in mentions.values()})
-        texts = {row["note_id"]: row["text"] for row in _rows(store, NOTES, note_id=wanted)}
-    changes = _rows(store, LABEL_CHANGES, image_id=image_id)
-    links = sorted(_rows(store, IMAGE_LINKS, image_id=image_id), key=lambda row: row["rank"])
-    findings = []
-    for label in labels:
-        own = [row for row in evidence if row["finding"] == label["finding"]]
-        findings.append(
-            FindingTold(
-                finding=label["finding"],
-                label=label,
-                codes=[
-                    {**codes[row["diagnosis_id"]], **row}
-                    for row in own
-                    if row["diagnosis_id"] in codes
-                ],
-                mentions=[
-                    _told(row, mentions[row["mention_id"]], texts)
-                    for row in own
-                    if row["mention_id"] in mentions
-                ],
-                changes=[row for row in changes if row["finding"] == label["finding"]],
-            )
+    is_text_shown = with_text or images[0]["is_synthetic"]
+    evidence = reader.rows(LABEL_EVIDENCE, image_id=image_id)
+    codes = reader.by_id(DIAGNOSES, "diagnosis_id", evidence)
+    mentions = reader.by_id(NOTE_MENTIONS, "mention_id", evidence)
+    notes = reader.by_id(NOTES, "note_id", list(mentions.values())) if is_text_shown else {}
+    told = {row_id: _told_passage(mention, notes) for row_id, mention in mentions.items()}
+    changes = sorted(
+        reader.rows(LABEL_CHANGES, image_id=image_id), key=lambda row: row["changed_datetime"]
+    )
+    findings = [
+        _finding(
+            label,
+            _of(label, evidence),
+            codes=codes,
+            mentions=mentions,
+            passages=told,
+            changes=_of(label, changes),
         )
-    return Explanation(image_id, links, findings)
-
-
-def _told(
-    evidence: Mapping[str, Any], mention: Mapping[str, Any], texts: Mapping[str, str]
-) -> MentionTold:
-    text = texts.get(mention["note_id"])
-    if text is None:
-        return MentionTold(evidence, mention, None, None, None, None)
-    spans = {name: _span(mention, name) for name in ("", "cue_", "scope_")}
-    known = [span for span in spans.values() if span is not None]
-    low = max(0, min(start for start, _ in known) - PASSAGE_MARGIN)
-    high = min(len(text), max(end for _, end in known) + PASSAGE_MARGIN)
-
-    def moved(span: tuple[int, int] | None) -> tuple[int, int] | None:
-        return None if span is None else (span[0] - low, span[1] - low)
-
-    return MentionTold(
-        evidence,
-        mention,
-        text[low:high],
-        moved(spans[""]),
-        moved(spans["cue_"]),
-        moved(spans["scope_"]),
+        for label in labels
+    ]
+    links = reader.rows(IMAGE_LINKS, image_id=image_id)
+    known_rules = {label["definition_hash"] for label in labels if label["reason"] in _ROWS}
+    return Explanation(
+        image=images[0],
+        links=explain_links(links, reader.by_id(ENCOUNTERS, "encounter_id", links)),
+        findings=findings,
+        version=reader.version,
+        is_text_shown=is_text_shown,
+        is_outdated=bool(known_rules - {definition_hash()}),
     )
 
 
-def _span(mention: Mapping[str, Any], name: str) -> tuple[int, int] | None:
-    start, end = mention[f"{name}start_char"], mention[f"{name}end_char"]
-    return None if start is None else (start, end)
+def _finding(
+    label: Mapping[str, Any],
+    evidence: Sequence[Mapping[str, Any]],
+    *,
+    codes: Mapping[str, Mapping[str, Any]],
+    mentions: Mapping[str, Mapping[str, Any]],
+    passages: Mapping[str, Passage | None],
+    changes: list[dict[str, Any]],
+) -> FindingTold:
+    sources: dict[str, Counter[str]] = {}
+    for row in evidence:
+        sources.setdefault(row["evidence_type"], Counter())[row["polarity"]] += 1
+    told = [
+        MentionTold(row, mentions[row["mention_id"]], passages[row["mention_id"]])
+        for row in evidence
+        if row["mention_id"] in mentions
+    ]
+    told.sort(
+        key=lambda one: (
+            one.mention["note_datetime"],
+            one.mention["note_id"],
+            one.mention["start_char"],
+        )
+    )
+    coded = [
+        {**codes[row["diagnosis_id"]], **row} for row in evidence if row["diagnosis_id"] in codes
+    ]
+    return FindingTold(
+        finding=label["finding"],
+        label=label,
+        row_number=_ROWS.get(label["reason"]),
+        meaning=MEANINGS.get(label["reason"], ""),
+        sources={kind: dict(sources[kind]) for kind in sorted(sources)},
+        codes=sorted(coded, key=lambda row: (row["position"] or 999, row["diagnosis_code"])),
+        mentions=told,
+        changes=changes,
+    )
 
 
-def _rows(store: Store, table: Table, **where: object) -> list[dict[str, Any]]:
-    return list(store.read(table, where=where).to_pylist())
+def _told_passage(
+    mention: Mapping[str, Any], notes: Mapping[str, Mapping[str, Any]]
+) -> Passage | None:
+    note = notes.get(mention["note_id"])
+    return None if note is None else cut_passage(note["text"], mention)
 
 
-def _by_id(
-    store: Store, table: Table, key: str, evidence: list[dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
-    wanted = sorted({row[key] for row in evidence if row[key] is not None})
-    if not wanted:
-        return {}
-    return {row[key]: row for row in _rows(store, table, **{key: wanted})}
+def _of(label: Mapping[str, Any], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["finding"] == label["finding"]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Rows of one published version."""
+
+    store: Store
+    version: int
+
+    def rows(self, table: Table, **where: object) -> list[dict[str, Any]]:
+        """Rows whose columns equal the values given."""
+        at = self.version or None
+        return list(self.store.read(table, where=where, at=at).to_pylist())
+
+    def by_id(
+        self, table: Table, key: str, rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
+        """The rows that other rows name in a column, by it."""
+        wanted = sorted({row[key] for row in rows if row[key] is not None})
+        return {row[key]: row for row in self.rows(table, **{key: wanted})} if wanted else {}
