@@ -397,7 +397,7 @@ def counts(summary: object) -> Counts:
 def _plain(values: Mapping[Any, Any]) -> Counts:
     plain: Counts = {}
     for key, value in values.items():
-        name = " ".join(key) if isinstance(key, tuple) else str(key)
+        name = " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
         if isinstance(value, Mapping):
             plain[name] = _plain(value)
         elif isinstance(value, list | tuple):
