@@ -19,6 +19,21 @@ def test_paper_has_the_papers_values():
     assert (ours.positive_weight, ours.batch_mix) == (1.0, "natural")
 
 
+def test_step_two_sees_whole_films_with_its_own_values():
+    ours = recipe("demo", step2_n_epochs=3, step2_batch_size=5, step2_learning_rate=0.25)
+    first, second = ours.for_step(1), ours.for_step(2)
+    assert (first.n_epochs, first.batch_size, first.learning_rate, first.crop_px) == (
+        ours.n_epochs,
+        ours.batch_size,
+        ours.learning_rate,
+        ours.crop_px,
+    )
+    assert (second.n_epochs, second.batch_size, second.learning_rate) == (3, 5, 0.25)
+    assert (second.crop_px, second.passes_per_epoch) == (None, 1)
+    paper = recipe("paper")
+    assert paper.for_step(1) == paper.for_step(2) == paper
+
+
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_json_and_back(name):
     ours = recipe(name)

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fabricated_films import FilmPlan, plan_cohort
+from fabricated_films import FilmPlan, fabricate, plan_cohort
 
 from training.checkpoint import load_checkpoint
 from training.prediction import predict_run
+from training.recipe import recipe
 from training.train import best_checkpoint_path, run_row, train_run
 from training.trainer import Trainer
 from warehouse_schema.errors import (
@@ -33,18 +34,18 @@ def stable_row(store, run_id):
     return {name: value for name, value in run_row(store, run_id).items() if name not in volatile}
 
 
-def both_steps(store, recipe, seed=1):
-    first = train_run(store=store, recipe=recipe, method="supervised", fold=0, seed=seed)
+def both_steps(store, settings, seed=1):
+    first = train_run(store=store, recipe=settings, method="supervised", fold=0, seed=seed)
     second = train_run(
-        store=store, recipe=recipe, method="aals", fold=0, seed=seed, initial_run_id=first
+        store=store, recipe=settings, method="aals", fold=0, seed=seed, initial_run_id=first
     )
     return first, second
 
 
 def test_learns_predicts_and_leaves_rows(make_store, tiny_recipe):
-    recipe = dataclasses.replace(tiny_recipe, n_epochs=8, positive_weight=5.0)
+    settings = dataclasses.replace(tiny_recipe, n_epochs=8, positive_weight=5.0)
     store = make_store(plan_cohort(n_r=12, n_p=8, n_n=24))
-    first, second = both_steps(store, recipe)
+    first, second = both_steps(store, settings)
     row = run_row(store, second)
     assert (row["n_train_r"], row["n_train_p"], row["n_train_n"]) == (12, 8, 24)
     assert (row["initial_run_id"], row["status"], row["weights_source"]) == (
@@ -96,13 +97,38 @@ class Killed(BaseException):
     """Stands for a kill between two steps."""
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A home with both steps trained in one go, the recipe, and the runs."""
+    settings = recipe(
+        "demo",
+        image_size_px=64,
+        crop_px=64,
+        batch_size=8,
+        n_epochs=2,
+        passes_per_epoch=1,
+        step2_batch_size=None,
+        step2_n_epochs=3,
+        micro_batch_size=3,
+        n_cpu_threads=1,
+    )
+    store = fabricate(tmp_path_factory.mktemp("uninterrupted"), plan_cohort())
+    return store, settings, both_steps(store, settings)
+
+
 @pytest.mark.parametrize("step", [2, 5, 7, 9])
-def test_a_killed_run_goes_on_bit_for_bit(make_store, tiny_recipe, monkeypatch, step):
-    recipe = dataclasses.replace(tiny_recipe, n_epochs=3, micro_batch_size=3)
-    straight, killed = make_store(name="straight"), make_store(name="killed")
-    first, expected = both_steps(straight, recipe)
-    assert train_run(store=killed, recipe=recipe, method="supervised", fold=0, seed=1) == first
-    arguments = {"recipe": recipe, "method": "aals", "fold": 0, "seed": 1, "initial_run_id": first}
+def test_a_killed_run_goes_on_bit_for_bit(uninterrupted, make_store, monkeypatch, step):
+    straight, settings, (first, expected) = uninterrupted
+    killed = make_store(name="killed")
+    run_id = train_run(store=killed, recipe=settings, method="supervised", fold=0, seed=1)
+    assert run_id == first
+    arguments = {
+        "recipe": settings,
+        "method": "aals",
+        "fold": 0,
+        "seed": 1,
+        "initial_run_id": first,
+    }
     original, initialise, done = Trainer._step, Trainer.__init__, []
 
     def save_often(self, **rest):
@@ -246,7 +272,7 @@ def test_a_tampered_checkpoint_is_not_predicted_with(make_store, tiny_recipe):
 )
 def test_what_cannot_be_predicted_is_refused(make_store, tiny_recipe, changes, message):
     store = make_store()
-    recipe = dataclasses.replace(tiny_recipe, n_epochs=1)
-    run_id = train_run(store=store, recipe=recipe, method="supervised", fold=0, seed=1)
+    settings = dataclasses.replace(tiny_recipe, n_epochs=1)
+    run_id = train_run(store=store, recipe=settings, method="supervised", fold=0, seed=1)
     with pytest.raises(ArgumentError, match=message):
         predict_run(store=store, **({"run_id": run_id} | changes))
