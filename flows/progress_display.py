@@ -113,6 +113,8 @@ class LineProgress:
 
     def advance(self, n: int = 1, **figures: float | str) -> None:
         """Count; print now and then."""
+        if self._stage is None:
+            return
         self._done += n
         self._figures.update(figures)
         if time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:

@@ -90,7 +90,7 @@ def test_recipe_overrides_from_a_variable(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("seed = ", "cannot be read as TOML"),
         ("sead = 1", "unknown key sead; did you mean seed?"),
-        ("zzz = 1", "known are box_file"),
+        ("zzz = 1", "known are as_of, box_file"),
         ('seed = "one"', "seed (from "),
         ("size_px = 10", "greater than or equal to 64"),
         ("n_folds = 1", "n_folds"),
