@@ -50,6 +50,7 @@ _SERIES = re.compile(
     r"and|through|to|numbers?|left|right|lateral|posterior|anterior|"
     r"\d{1,2}(?:st|nd|rd|th)?)(?![a-z0-9])|-)*+"
 )
+_CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
 
@@ -105,7 +106,7 @@ class AttributeRules:
         anchors: list[Anchor],
         cues: list[tuple[int, int, Rule]],
     ) -> tuple[str, str]:
-        found: list[tuple[int, int, str, str]] = []
+        found: list[tuple[bool, int, int, str, str]] = []
         for start, end, rule in cues:
             if rule.category not in ACUITY_CATEGORIES:
                 continue
@@ -117,10 +118,16 @@ class AttributeRules:
             else:
                 applies = self._follows(sentence, target, anchors, start, end)
                 distance = start - target.end
+            if rule.is_weak and not applies:
+                applies = distance <= _SIDE_REACH and not self._is_cut(sentence, target, start, end)
             if applies:
                 order = ACUITY_CATEGORIES.index(rule.category)
-                found.append((distance, order, rule.category, rule.id))
-        return min(found)[2:] if found else ("unknown", "")
+                found.append((rule.is_weak, distance, order, rule.category, rule.id))
+        return min(found)[3:] if found else ("unknown", "")
+
+    def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
+        low, high = (end, target.start) if end <= target.start else (target.end, start)
+        return _CUT.search(sentence[:start][-12:] + sentence[low:high]) is not None
 
     def _follows(
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int

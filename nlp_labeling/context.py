@@ -24,6 +24,10 @@ _WORD = re.compile(r"[a-z0-9']+|[\u3400-\u9fff]")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _CLAUSE_END = re.compile(r"\s*(?:[.,;)!。]|\Z)")
 _NUMBER = re.compile(r"\d+")
+_RAISED_BY = re.compile(
+    r"to (?:suggest|indicate)|suggest(?:ing|ive)|suspicious (?:for|of)|concerning for|worrisome for"
+)
+_DENIED_NOUN_WORDS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,8 @@ class ContextRules:
         deciding = [(c, r) for c, r in fired if r.category in ("negated", "uncertain")]
         before = [pair for pair in deciding if pair[0].end <= start]
         after = [pair for pair in deciding if pair[0].end > start]
+        if after and after[0][1].category == "negated":
+            before = [pair for pair in before if not pair[1].is_weak]
         chosen = before[-1:] + after[:1]
         if len(before) > 1 and self._is_denied_doubt(sentence, before[-2], before[-1]):
             chosen = before[-2:-1] + after[:1]
@@ -186,8 +192,14 @@ class ContextRules:
     def _is_denied_doubt(
         self, sentence: str, first: tuple[Cue, Rule], second: tuple[Cue, Rule]
     ) -> bool:
-        """ "No suspected fracture" is a denial, "cannot exclude" alone a doubt."""
+        """ "No suspected fracture" is a denial, "cannot exclude" alone a doubt.
+
+        "No lucency suspicious for fracture" denies what would raise the doubt.
+        """
         if first[1].category != "negated" or second[1].category != "uncertain":
             return False
         gap = sentence[first[0].end : second[0].start]
-        return "," not in gap and len(_WORD.findall(gap)) <= 1
+        if "," in gap:
+            return False
+        is_about_denied = _RAISED_BY.match(sentence, second[0].start) is not None
+        return len(_WORD.findall(gap)) <= (_DENIED_NOUN_WORDS if is_about_denied else 1)

@@ -8,19 +8,58 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 from nlp_labeling.attributes import AttributeRules
 from nlp_labeling.context import ContextRules, Cue
 from nlp_labeling.definition import Definition, load_definitions
+from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.note_text import NoteText, fold_note
 from nlp_labeling.rule import RuleSet, load_rules
-from nlp_labeling.sections import Segmenter, Sentence
+from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
 from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
 
 CACHE_SIZE = 20_000
+_LONGEST_LIST_GAP = 300
+_DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
 _DEFINITE = re.compile(
     r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """The line a list hangs on, and where the list has come to."""
+
+    text: str = ""
+    end: int = 0
+
+    def reaches(self, note: str, sentence: Sentence) -> bool:
+        """Whether nothing but further items stands between the list and a sentence."""
+        return bool(
+            self.text
+            and sentence.start - self.end <= _LONGEST_LIST_GAP
+            and "\n\n" not in note[self.end : sentence.start].replace(" ", "")
+        )
+
+
+class Carried(NamedTuple):
+    """What a sentence may take from the note around it.
+
+    ``names``: findings of the sentence before, for "the fracture is displaced"; ``is_doubtful``
+    where that sentence saw only a lucency or a step-off. ``exam_names``: findings at the site the
+    examination is of; ``is_shared_exam`` where its title names another bone too. ``lead`` is the
+    line a list hangs on: "Fractures:".
+    """
+
+    names: tuple[str, ...] = ()
+    is_doubtful: bool = False
+    exam_names: tuple[str, ...] = ()
+    is_shared_exam: bool = False
+    lead: str = ""
+
+
+NOTHING = Carried()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +103,9 @@ class Labeler:
         self.segmenter = Segmenter(rules)
         self.finder = TargetFinder(definitions, rules)
         numbered = frozenset(d.name for d in definitions if d.is_numbered)
+        self.exam_titles = ExamTitles(self.finder, rules)
         self._attributes = AttributeRules(rules, self.finder, numbered)
-        self._cache: OrderedDict[tuple[str, tuple[str, ...]], tuple[Mention, ...]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, Carried], tuple[Mention, ...]] = OrderedDict()
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
@@ -73,37 +113,63 @@ class Labeler:
         hits = self.finder.hits(note.folded)
         if not hits:
             return []
+        sentences = self.segmenter.sentences(note.folded, hits)
+        exam_names, is_shared = self.exam_titles.findings(note.folded)
         found: list[Mention] = []
-        inherited: tuple[str, ...] = ()
-        for sentence in self.segmenter.sentences(note.folded, hits):
+        carried = NOTHING
+        lead = _Lead()
+        for sentence in sentences:
             place = bisect_left(hits, sentence.start)
             if place == len(hits) or hits[place] >= sentence.end:
                 continue
-            mentions = self._of_sentence(note.folded[sentence.start : sentence.end], inherited)
+            text = note.folded[sentence.start : sentence.end]
+            lead = lead if lead.reaches(note.folded, sentence) else _Lead()
+            is_told = sentence.section not in SILENT_SECTIONS
+            carried = carried._replace(
+                exam_names=exam_names if is_told else (), is_shared_exam=is_shared, lead=lead.text
+            )
+            mentions = self._of_sentence(text, carried)
             if mentions:
-                inherited = tuple(sorted({m.finding for m in mentions if not m.is_hypothetical}))
+                carried = Carried(
+                    names=tuple(sorted({m.finding for m in mentions if not m.is_hypothetical})),
+                    is_doubtful=all(m.rule_id.endswith(".sign") for m in mentions),
+                )
                 found.extend(_placed(mention, sentence, note) for mention in mentions)
+            if mentions and mentions[0].rule_id.endswith(".listed"):
+                lead = _Lead(lead.text, sentence.end)
+            elif self._is_lead(text):
+                lead = _Lead(text, sentence.end)
         return found
 
-    def _of_sentence(self, sentence: str, inherited: tuple[str, ...]) -> tuple[Mention, ...]:
-        key = (sentence, inherited)
+    def _is_lead(self, text: str) -> bool:
+        """Whether a sentence announces a list of fractures and names no site itself."""
+        return text.rstrip().endswith(":") and self.finder.is_silent_on_sites(
+            self.finder.anchors(text)
+        )
+
+    def _of_sentence(self, sentence: str, carried: Carried) -> tuple[Mention, ...]:
+        key = (sentence, carried)
         known = self._cache.get(key)
         if known is None:
-            known = self.read_sentence(sentence, inherited)
+            known = self.read_sentence(sentence, carried)
             self._cache[key] = known
             if len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
         return known
 
-    def read_sentence(self, sentence: str, inherited: tuple[str, ...] = ()) -> tuple[Mention, ...]:
-        """The mentions of one folded sentence, positions relative to it.
-
-        ``inherited`` are findings of the sentence before, for "the fracture is displaced".
-        """
+    def read_sentence(self, sentence: str, carried: Carried = NOTHING) -> tuple[Mention, ...]:
+        """The mentions of one folded sentence, positions relative to it."""
         anchors = self.finder.anchors(sentence)
+        if carried.lead and anchors and all(anchor.kind == "site" for anchor in anchors):
+            return self._listed(sentence, carried.lead)
         targets = self.finder.find(sentence, anchors)
-        if not targets and inherited:
-            targets = self._inherited_targets(sentence, inherited, anchors)
+        if not targets and (carried.names or carried.exam_names):
+            targets = self._carried_targets(sentence, carried, anchors)
+        return self._assessed(sentence, targets, anchors)
+
+    def _assessed(
+        self, sentence: str, targets: Sequence[Target], anchors: list[Anchor]
+    ) -> tuple[Mention, ...]:
         if not targets:
             return ()
         cues = self.context.cues(sentence)
@@ -112,18 +178,41 @@ class Labeler:
             mention = self._mention(sentence, target, anchors, cues)
             if mention is not None:
                 mentions.append((target, mention))
-        return tuple(mention for target, mention in mentions if _is_kept(target, mention, mentions))
+        return tuple(
+            mention for target, mention in mentions if _is_kept(sentence, target, mention, mentions)
+        )
 
-    def _inherited_targets(
-        self, sentence: str, inherited: tuple[str, ...], anchors: Sequence[Anchor]
+    def _listed(self, item: str, lead: str) -> tuple[Mention, ...]:
+        """The mentions of a list's item: its sites are those of the finding in the line above."""
+        joint = f"{lead} {item}"
+        shift = len(joint) - len(item)
+        anchors = self.finder.anchors(joint)
+        finding = [a for a in anchors if a.kind == "finding" and not a.is_weak][-1]
+        targets = [
+            Target(name, finding, site, "listed")
+            for site in anchors
+            if site.start >= shift
+            for name in sorted(site.names & finding.names)
+        ]
+        return tuple(_in_item(one, shift) for one in self._assessed(joint, targets, anchors))
+
+    def _carried_targets(
+        self, sentence: str, carried: Carried, anchors: Sequence[Anchor]
     ) -> list[Target]:
-        findings = [a for a in anchors if a.kind == "finding" and not a.is_weak]
-        if not findings or any(a.kind != "finding" for a in anchors):
+        if not self.finder.is_silent_on_sites(anchors):
             return []
-        first = findings[0]
-        if not _DEFINITE.search(sentence[: first.start]):
+        first = next(a for a in anchors if not a.is_weak)
+        if carried.names and (carried.is_doubtful or _DEFINITE.search(sentence[: first.start])):
+            return [Target(name, first, first, "inherited") for name in carried.names]
+        if carried.is_shared_exam and not _DENIES.search(sentence[: first.start]):
             return []
-        return [Target(name, first, first, "inherited") for name in inherited]
+        return [
+            Target(name, finding, finding, "exam")
+            for finding in anchors
+            if not finding.is_weak
+            for name in carried.exam_names
+            if name in finding.names
+        ]
 
     def _mention(
         self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[Cue]
@@ -173,7 +262,7 @@ class Labeler:
                 for anchor in dict.fromkeys((finding, site))
                 if anchor.edit
             ),
-            rule_id=f"{target.name}.{target.relation}",
+            rule_id=f"{target.name}.{'sign' if finding.is_weak else target.relation}",
             cue_rule_id=finding.rule_id if target.relation == "normal" else context.cue_rule_id,
             rule_ids=tuple(dict.fromkeys([*rule_ids, *attributes.rule_ids])),
         )
@@ -185,14 +274,52 @@ def labeler(findings: tuple[str, ...] | None = None) -> Labeler:
     return Labeler(load_definitions(findings), load_rules())
 
 
-def _is_kept(target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]) -> bool:
-    """A bare second "fracture" borrows a site only if it adds no positive of its own."""
-    if target.relation != "borrowed" or mention.assertion != "present":
+def _is_kept(
+    sentence: str, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
+) -> bool:
+    """Drop what another mention of the sentence has already settled.
+
+    A sign ("deformity") at a site whose fracture is told or denied; a bare second "fracture" that
+    borrows its site and adds a positive, or speaks of "the" fracture, on its own.
+    """
+    others = [
+        (pair, other)
+        for pair, other in mentions
+        if pair is not target and other.finding == mention.finding
+    ]
+    if target.finding.is_weak:
+        return not any(
+            pair.site == target.site and not pair.finding.is_weak and pair.relation != "normal"
+            for pair, _ in others
+        )
+    if target.relation != "borrowed" or mention.assertion == "absent":
+        return True
+    is_definite = _DEFINITE.search(sentence[: target.finding.start]) is not None
+    if mention.assertion == "uncertain" and not is_definite:
         return True
     return any(
-        other.finding == mention.finding and other.assertion == "present"
-        for pair, other in mentions
-        if pair is not target and pair.relation != "borrowed"
+        other.assertion == mention.assertion and pair.relation != "borrowed"
+        for pair, other in others
+    )
+
+
+def _in_item(mention: Mention, shift: int) -> Mention:
+    """A mention read behind its list's first line, in the item's own positions.
+
+    It spans the site; a cue that stands in the first line has no place in the item.
+    """
+    start, end = mention.site_start - shift, mention.site_end - shift
+    is_inside = mention.cue_start >= shift
+    return replace(
+        mention,
+        start=start,
+        end=end,
+        site_start=start,
+        site_end=end,
+        cue_start=mention.cue_start - shift if is_inside else -1,
+        cue_end=mention.cue_end - shift if is_inside else -1,
+        scope_start=min(start, mention.cue_start - shift) if is_inside else -1,
+        scope_end=max(end, mention.cue_end - shift) if is_inside else -1,
     )
 
 

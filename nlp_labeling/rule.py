@@ -59,6 +59,7 @@ _KEYS = frozenset(
         "section",
         "why",
         "ignores",
+        "is_weak",
     ]
 )
 
@@ -82,6 +83,7 @@ class Rule:
     stops_at: tuple[str, ...] = ()
     section: str = ""
     ignores: frozenset[str] = frozenset()
+    is_weak: bool = False
     why: str = ""
 
 
@@ -206,6 +208,7 @@ def _rule(path: Path, entry: Mapping[str, Any]) -> Rule:
         stops_at=tuple(entry.get("stops_at", [])),
         section=entry.get("section", ""),
         ignores=frozenset(entry.get("ignores", [])),
+        is_weak=bool(entry.get("is_weak", False)),
         why=entry.get("why", ""),
     )
 

@@ -18,9 +18,11 @@ from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 SILENT_SECTIONS = frozenset(["indication", "history", "comparison", "technique", "family"])
 NO_SECTION = "none"
 _CLOSED_BY_BLANK_LINE = frozenset(["indication", "comparison", "technique"])
+_CLOSED_BY_TITLE = frozenset(["indication", "history"])
 _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-z]\)\s)\s*")
 _STOP = re.compile(
-    r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})"
+    r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
+    r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
 _LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
@@ -59,6 +61,11 @@ class Segmenter:
         self._heading = re.compile(
             rf"{lead}({phrase_pattern(self._by_phrase)})"
             rf"[ \t*=_]*(?:\([^)\n]{{0,30}}\)[ \t]*)?(?::+[*_]*|(?=\n)|\Z)"
+        )
+        title = phrase_pattern([*rules.words["title"], *rules.words["view"], *rules.words["side"]])
+        view = phrase_pattern(rules.words["view"])
+        self._title = re.compile(
+            rf"[ \t]*(?=[^\n.:]*{view})(?:{title}|[ \t,/&()-]|\d{{1,2}})+(?:[.:](?=\s)|(?=\n))"
         )
         self._continues_after = frozenset(rules.words["continues_after"])
         self._continues_before = frozenset(rules.words["continues_before"])
@@ -102,6 +109,8 @@ class Segmenter:
         for place in (0, *(found.end() for found in _LINE_OR_STOP.finditer(text))):
             match = self._heading.match(text, place)
             if match is None:
+                opened = self._title_heading(text, place, headings)
+                headings.extend([opened] if opened else [])
                 continue
             rule = self._by_phrase[phrase_key(match.group(1))]
             is_alone = not match.group().rstrip("*_").endswith(":")
@@ -114,6 +123,15 @@ class Segmenter:
                     continue
             headings.append(Heading(start, match.end(), rule.section, rule.id))
         return headings
+
+    def _title_heading(self, text: str, place: int, headings: Sequence[Heading]) -> Heading | None:
+        """ "PORTABLE AP CHEST RADIOGRAPH." on a line of its own ends the reason for the exam."""
+        if not headings or headings[-1].section not in _CLOSED_BY_TITLE:
+            return None
+        if not (text[place - 1] == "\n" and text[headings[-1].end : place].strip()):
+            return None
+        match = self._title.match(text, place)
+        return Heading(place, match.end(), "findings", "") if match else None
 
     def _closings(self, text: str, headings: Sequence[Heading]) -> list[int]:
         """Where an indication ends though no heading follows: at the blank line behind it."""
@@ -181,7 +199,7 @@ class Segmenter:
         spans = []
         begin = low
         for match in _STOP.finditer(text, low, high):
-            if self._is_abbreviation(text, begin, match):
+            if _is_inside_brackets(text, begin, match) or self._is_abbreviation(text, begin, match):
                 continue
             spans.extend(_bounded(text, begin, match.end()))
             begin = match.end()
@@ -204,6 +222,13 @@ class Segmenter:
         if word == "no":
             return text[match.end() : match.end() + 4].strip()[:1].isdigit()
         return word in self._abbreviations
+
+
+def _is_inside_brackets(text: str, begin: int, match: re.Match[str]) -> bool:
+    """Whether "5) " closes a bracket: "(ribs 4 and 5) are", not "1) rib 2) clavicle"."""
+    if not match.group()[0].isdigit():
+        return False
+    return text.count("(", begin, match.start()) > text.count(")", begin, match.start())
 
 
 def _paragraph_width(lines: Sequence[str], index: int, widths: dict[int, int]) -> int:

@@ -20,6 +20,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
 _WORD = re.compile(r"[a-z]{6,14}")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
+_ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
+_HEADING_END = re.compile(r"\s*:|\s+-\s")
 _LONGEST_GAP = 90
 _LOOSE_GAP = 140
 
@@ -148,6 +150,32 @@ class TargetFinder:
             found.sort(key=lambda anchor: anchor.start)
         return found
 
+    def site_terms(self) -> list[str]:
+        """Every term that names a site of ours."""
+        return [
+            term
+            for term, entry in self._lexicon.items()
+            if entry.kind == "site" and entry.names and not entry.is_weak
+        ]
+
+    def hits_finding(self, text: str) -> bool:
+        """Whether a text holds a finding word."""
+        return any(anchor.kind == "finding" for anchor in self.anchors(text))
+
+    def title_sites(self, title: str) -> list[Anchor]:
+        """The bones in an examination's title, where "ribs" may well stand before "series"."""
+        found = (
+            _at(self._lexicon[phrase_key(match.group())], match)
+            for match in self._anchors.finditer(title)
+        )
+        return [a for a in found if a.kind == "site" and a.rule_id != "other-device"]
+
+    def is_silent_on_sites(self, anchors: Sequence[Anchor]) -> bool:
+        """Whether a sentence names a finding and nothing that it could belong to."""
+        return any(a.kind == "finding" and not a.is_weak for a in anchors) and all(
+            a.kind == "finding" for a in anchors
+        )
+
     def is_filler(self, gap: str) -> bool:
         """Whether nothing in a gap separates two words of one noun phrase."""
         return len(gap) <= _LONGEST_GAP and self._filler.fullmatch(gap) is not None
@@ -204,22 +232,34 @@ class TargetFinder:
     ) -> list[tuple[str, Anchor]]:
         left = [site for site in sites if site.end <= finding.start]
         right = [site for site in sites if site.start >= finding.end]
+        if right and self._is_next_heading(sentence, finding, right[0]):
+            right = []
         is_adjectival = _ADJECTIVAL.search(finding.term) is not None
         compound: list[Anchor] = []
         if left and self.is_filler(sentence[left[-1].end : finding.start]):
             compound = self._expand_left(sentence, left, findings)
         behind: list[Anchor] = []
+        is_heading = bool(compound) and ":" in sentence[left[-1].end : finding.start]
         if right:
             gap = sentence[finding.end : right[0].start]
             is_close = len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap)
             has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
-            if is_close and (has_link or not compound):
+            if is_close and (has_link or not compound or is_heading):
                 owns = not self._is_claimed(sentence, right[0], findings)
                 if owns or has_link or is_adjectival:
                     behind = self._expand_right(sentence, right, findings)
+        if is_heading and behind:
+            compound = []
         if compound or behind:
             return [("compound", site) for site in compound] + [("behind", site) for site in behind]
         return self._nearest(sentence, finding, left, right, findings)
+
+    def _is_next_heading(self, sentence: str, finding: Anchor, site: Anchor) -> bool:
+        """Whether a site opens the next entry: "ribs: no fracture, clavicles: normal"."""
+        return (
+            _ENTRY_END.search(sentence, finding.end, site.start) is not None
+            and _HEADING_END.match(sentence, site.end) is not None
+        )
 
     def _is_claimed(self, sentence: str, site: Anchor, findings: Sequence[Anchor]) -> bool:
         """Whether a later finding stands directly behind the site and so owns it."""

@@ -1,0 +1,74 @@
+"""What an examination is of, where its title says so: "XR CLAVICLE LT", "LEFT RIB SERIES".
+
+In such a report "no fracture" and "fracture of the midshaft" speak of that site without naming it.
+A film of the chest is not a film of the ribs, so its title gives no site.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nlp_labeling.rule import RuleSet, phrase_pattern
+from nlp_labeling.targets import TargetFinder
+
+_LONGEST_TITLE = 120
+_LINE = re.compile(r"[^\n]*")
+_TITLE_END = re.compile(r"[.:;](?=\s|$)")
+_HEADING = re.compile(
+    r"[ \t*#_]*(?:exam(?:ination)?|study|procedure|technique|views?|exam type|"
+    r"type of exam(?:ination)?|"
+    r"exam(?:ination)? description|study description|exam performed|檢查項目|檢查名稱|檢查部位)"
+    r"[ \t]*:[ \t]*"
+)
+
+
+class ExamTitles:
+    """Reads titles with the site terms of a finder and the title words of a rule set."""
+
+    def __init__(self, finder: TargetFinder, rules: RuleSet) -> None:
+        self._finder = finder
+        words = phrase_pattern([*rules.words["title"], *rules.words["filler"]])
+        view = phrase_pattern(rules.words["view"])
+        site = phrase_pattern(finder.site_terms())
+        self._site = re.compile(site)
+        self._view = re.compile(view)
+        self._plain = re.compile(
+            rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|[-,/&+()*#_]|x{{4,}})*+"
+        )
+
+    def findings(self, note: str) -> tuple[tuple[str, ...], bool]:
+        """The findings at the sites a folded note's title names; whether it names others too."""
+        names: set[str] = set()
+        is_shared = False
+        seen = -1
+        for match in self._site.finditer(note):
+            start = note.rfind("\n", 0, match.start()) + 1
+            if start <= seen:
+                continue
+            seen = start
+            title = self._title(note, start)
+            if title:
+                anchors = self._finder.title_sites(title)
+                names.update(name for anchor in anchors for name in anchor.names)
+                is_shared |= any(not anchor.names for anchor in anchors)
+        return tuple(sorted(names)), is_shared
+
+    def _title(self, note: str, start: int) -> str:
+        """The title in the line at ``start``, empty where it holds none."""
+        end = min(start + _LONGEST_TITLE, len(note))
+        heading = _HEADING.match(note, start, end)
+        begin = heading.end() if heading else start
+        line = _LINE.match(note, begin, end)
+        if line is None or (line.end() == end and end < len(note) and note[end] != "\n"):
+            stop = _TITLE_END.search(note, begin, end)
+            if stop is None:
+                return ""
+            text = note[begin : stop.start()]
+        else:
+            stop = _TITLE_END.search(note, begin, line.end())
+            text = note[begin : stop.start() if stop else line.end()]
+        is_first = not note[:start].strip()
+        if heading is not None:
+            return "" if self._finder.hits_finding(text) else text
+        has_view = is_first or self._view.search(text) is not None
+        return text if has_view and self._plain.fullmatch(text) is not None else ""
