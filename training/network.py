@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from training.backbones import build_backbone
 from training.recipe import Recipe
+from warehouse_schema.errors import CheckpointError
 
 PRIOR = 0.01
 STRIDE = 4
@@ -88,6 +89,21 @@ def build_network(recipe: Recipe, *, seed: int) -> tuple[PyramidDetector, str]:
         )
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, backbone.weights_source
+
+
+def load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put saved weights into a network.
+
+    Raises:
+        CheckpointError: They are of another network.
+    """
+    try:
+        network.load_state_dict(tensors, strict=True)
+    except RuntimeError:
+        raise CheckpointError(
+            "checkpoint: its weights do not fit the network of the recipe (another backbone, "
+            "other findings, or another version of the code). Train the run again."
+        ) from None
 
 
 def normalise(films: Tensor) -> Tensor:

@@ -19,11 +19,10 @@ from torch import nn
 from evaluation.score_maps import SCORE_MAX
 from training.checkpoint import load_checkpoint
 from training.film_dataset import FilmSet, load_films
-from training.network import build_network
+from training.network import build_network, load_network
 from training.recipe import Recipe
 from training.scoring import score_maps
 from training.train import best_checkpoint_path, run_row, torch_device, torch_settings
-from training.trainer import load_network
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.pixel_shards import write_array
 from warehouse_schema.progress import SILENT, Progress

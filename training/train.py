@@ -17,11 +17,11 @@ from torch import nn
 from training.checkpoint import checkpoint_paths, load_checkpoint
 from training.methods import method_named
 from training.methods.method import Method
-from training.network import build_network
+from training.network import build_network, load_network
 from training.recipe import Recipe
 from training.run_inputs import RunInputs, load_run_inputs
 from training.sampler import n_steps_per_epoch
-from training.trainer import BEST, Standing, Trainer, load_network
+from training.trainer import BEST, Standing, Trainer
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError
 from warehouse_schema.progress import SILENT, Progress

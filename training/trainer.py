@@ -21,10 +21,11 @@ from training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from training.film_dataset import FilmSet
 from training.logbook import Logbook
 from training.methods.method import Method
+from training.network import load_network
 from training.recipe import Recipe
 from training.sampler import n_steps_per_epoch
 from training.scoring import finding_aurocs, image_scores
-from warehouse_schema.errors import CheckpointError, TrainingError
+from warehouse_schema.errors import TrainingError
 from warehouse_schema.progress import Progress
 
 LAST, BEST = "last", "best"
@@ -273,21 +274,6 @@ def mean_auroc(values: list[float | None]) -> float:
     """Mean over the findings that have an AUROC."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known)
-
-
-def load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put saved weights into a network.
-
-    Raises:
-        CheckpointError: They are of another network.
-    """
-    try:
-        network.load_state_dict(tensors, strict=True)
-    except RuntimeError:
-        raise CheckpointError(
-            "checkpoint: its weights do not fit the network of the recipe (another backbone, "
-            "other findings, or another version of the code). Train the run again."
-        ) from None
 
 
 def _optimizer(recipe: Recipe, student: nn.Module) -> torch.optim.Optimizer:
