@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
@@ -21,6 +21,7 @@ def sharpened(logits: list[float], *, a0: float, t: float, dtype: torch.dtype = 
     return z.float().flatten(), sharpen(z, torch.ones_like(z, dtype=torch.bool), a0=a0, t=t)
 
 
+@settings(deadline=None)
 @given(FLOAT32_LOGITS, STRENGTHS, CENTRES, st.sampled_from([torch.float32, torch.bfloat16]))
 def test_is_finite_monotone_and_never_below_the_teacher(logits, a0, t, dtype):
     z, result = sharpened(logits, a0=a0, t=t, dtype=dtype)
@@ -32,6 +33,7 @@ def test_is_finite_monotone_and_never_below_the_teacher(logits, a0, t, dtype):
     assert result.logits.dtype == torch.float32
 
 
+@settings(deadline=None)
 @given(FLOAT32_LOGITS, CENTRES)
 def test_is_the_identity_at_a0_one(logits, t):
     z, result = sharpened(logits, a0=1.0, t=t)
@@ -39,6 +41,7 @@ def test_is_the_identity_at_a0_one(logits, t):
     assert result.boost.item() == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-60, 60, width=32), max_size=8), STRENGTHS, CENTRES)
 def test_is_the_identity_where_the_maximum_is_one(logits, a0, t):
     z, result = sharpened([*logits, 60.0], a0=a0, t=t)
@@ -46,6 +49,7 @@ def test_is_the_identity_where_the_maximum_is_one(logits, a0, t):
     assert torch.equal(result.logits.flatten(), z)
 
 
+@settings(deadline=None)
 @given(FLOAT32_LOGITS, STRENGTHS, CENTRES)
 def test_is_the_identity_where_the_maximum_is_at_most_t(logits, a0, t):
     limit = float(np.nextafter(np.float32(logit(t)), np.float32(-100)))
@@ -53,6 +57,7 @@ def test_is_the_identity_where_the_maximum_is_at_most_t(logits, a0, t):
     assert torch.equal(result.logits.flatten(), z)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=16), STRENGTHS, CENTRES)
 def test_equals_the_papers_formula_in_float64(logits, a0, t):
     _, result = sharpened(logits, a0=a0, t=t)

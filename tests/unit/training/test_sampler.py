@@ -7,12 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from training.recipe import recipe
 from training.sampler import epoch_batches, n_steps_per_epoch
 
 
+@hypothesis_settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 32), st.integers(0, 99), st.integers(1, 30))
 def test_natural_epoch_has_every_film_once_in_even_batches(n, batch_size, seed, epoch):
     settings = recipe("paper", batch_size=batch_size)
