@@ -1,1 +1,1 @@
-"""A synthetic hospital: records, notes and chest films with a known truth, every output marked SYNTHETIC."""
+"""A hospital with a known truth: records, notes, chest films; each output is marked SYNTHETIC."""

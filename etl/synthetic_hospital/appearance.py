@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from etl.synthetic_hospital.projection import Array
 
@@ -64,7 +65,7 @@ class Absorbers:
 
     slow: Array
     sharp: Array
-    lung_mask: Array
+    lung_mask: npt.NDArray[np.bool_]
 
 
 def expose(rng: np.random.Generator, absorbers: Absorbers, exposure: Exposure) -> Array:
@@ -87,7 +88,9 @@ def expose(rng: np.random.Generator, absorbers: Absorbers, exposure: Exposure) -
     return _displayed(density, slow_density, absorbers.lung_mask, exposure)
 
 
-def _displayed(density: Array, slow_density: Array, lung_mask: Array, exposure: Exposure) -> Array:
+def _displayed(
+    density: Array, slow_density: Array, lung_mask: npt.NDArray[np.bool_], exposure: Exposure
+) -> Array:
     """Takes part of the slow variation out and maps lung and dense tissue to their levels."""
     rows, columns = density.shape
     reach = max(slow_density.shape) * 0.07

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from etl.synthetic_hospital.film import FilmBox
-from etl.synthetic_hospital.population import FINDINGS
+from etl.synthetic_hospital.film_request import FINDINGS
 from etl.synthetic_hospital.truth import ImageTruth
 
 _READERS = ("reader_a", "reader_b")

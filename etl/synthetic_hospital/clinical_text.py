@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from etl.synthetic_hospital.conditions import load_injuries
+from etl.synthetic_hospital.film_request import FINDINGS
 from etl.synthetic_hospital.note_writer import NoteWriter
-from etl.synthetic_hospital.population import FINDINGS
 
 
 def triage_text(writer: NoteWriter) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from etl.synthetic_hospital.conditions import draw_disease, load_injuries
 from etl.synthetic_hospital.film import FractureRequest
-from etl.synthetic_hospital.population import FINDINGS, PatientTruth
+from etl.synthetic_hospital.film_request import FINDINGS
+from etl.synthetic_hospital.population import PatientTruth
 from etl.synthetic_hospital.record_quality import RecordQuality
 from etl.synthetic_hospital.visits import Visit
 

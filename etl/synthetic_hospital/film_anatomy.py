@@ -118,7 +118,7 @@ def _swellings(
     if not clouds:
         return np.zeros(size, dtype=np.float32)
     swelling = splat(geometry, projected(geometry, Cloud.joined(clouds)))
-    swelling = cv2.GaussianBlur(swelling, (0, 0), 2.4 / geometry.pixel_spacing_mm)
+    swelling = np.asarray(cv2.GaussianBlur(swelling, (0, 0), 2.4 / geometry.pixel_spacing_mm))
     return np.asarray(cv2.resize(swelling, size[::-1], interpolation=cv2.INTER_CUBIC))
 
 

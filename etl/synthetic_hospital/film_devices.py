@@ -56,7 +56,7 @@ class DeviceLayer:
         for material, canvas in self._canvases.items():
             layer = canvas.astype(np.float32) * np.float32(material / 255)
             if material == _SOFT:
-                layer = cv2.GaussianBlur(layer, (0, 0), 1.2 / geometry.pixel_spacing_mm)
+                layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), 1.2 / geometry.pixel_spacing_mm))
             total += layer
         return total
 

@@ -132,7 +132,9 @@ def _abdomen_tissue(
         )
         tissue = tissue - gas.chord(geometry)
     grain = rng.standard_normal((geometry.rows_px // 12 + 2, geometry.columns_px // 12 + 2))
-    grain = cv2.resize(grain.astype(np.float32), (geometry.columns_px, geometry.rows_px))
+    grain = np.asarray(
+        cv2.resize(grain.astype(np.float32), (geometry.columns_px, geometry.rows_px))
+    )
     return np.asarray(np.maximum(tissue * (1 + 0.008 * grain), 0), dtype=np.float32)
 
 

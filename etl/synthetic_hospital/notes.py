@@ -16,9 +16,10 @@ from etl.synthetic_hospital.clinical_text import (
     triage_text,
     unrelated_text,
 )
+from etl.synthetic_hospital.film_request import FINDINGS
 from etl.synthetic_hospital.note_writer import NoteWriter, Statement, visit_context
 from etl.synthetic_hospital.people import Person
-from etl.synthetic_hospital.population import FINDINGS, PatientTruth
+from etl.synthetic_hospital.population import PatientTruth
 from etl.synthetic_hospital.readings import EpisodeBelief
 from etl.synthetic_hospital.record_quality import RecordQuality
 from etl.synthetic_hospital.report_text import (

@@ -161,6 +161,5 @@ def splat(geometry: FilmGeometry, points: FilmPoints) -> Array:
     cell = np.where(inside, top * wide + left, wide * high)
     sums = np.bincount(cell, weights=points.thickness_mm, minlength=wide * high + 1)[:-1]
     fine = cv2.GaussianBlur(sums.astype(np.float32).reshape(high, wide), (0, 0), 0.7)
-    return 4 * cv2.resize(
-        fine, (geometry.columns_px, geometry.rows_px), interpolation=cv2.INTER_AREA
-    )
+    size = (geometry.columns_px, geometry.rows_px)
+    return np.asarray(4 * cv2.resize(fine, size, interpolation=cv2.INTER_AREA))

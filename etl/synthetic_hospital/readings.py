@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etl.synthetic_hospital.film_request import SEVERITIES
-from etl.synthetic_hospital.population import FINDINGS, PatientTruth
+from etl.synthetic_hospital.film_request import FINDINGS, SEVERITIES
+from etl.synthetic_hospital.population import PatientTruth
 from etl.synthetic_hospital.record_quality import RecordQuality
 from etl.synthetic_hospital.visits import Visit
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from etl.synthetic_hospital.coding import DiagnosisRow, code_visit
 from etl.synthetic_hospital.conditions import load_injuries
+from etl.synthetic_hospital.film_request import FINDINGS
 from etl.synthetic_hospital.imaging import PlannedInstance, plan_instances
 from etl.synthetic_hospital.notes import Note, NoteFile
 from etl.synthetic_hospital.people import Person, draw_person
-from etl.synthetic_hospital.population import FINDINGS, PatientTruth, draw_truth
+from etl.synthetic_hospital.population import PatientTruth, draw_truth
 from etl.synthetic_hospital.readings import EpisodeBelief, read_episode
 from etl.synthetic_hospital.record_quality import RecordQuality
 from etl.synthetic_hospital.visits import Visit, draw_trauma_datetime, plan_visits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from etl.synthetic_hospital.film_request import FINDINGS
 from etl.synthetic_hospital.note_writer import NoteWriter
-from etl.synthetic_hospital.population import FINDINGS
 from etl.synthetic_hospital.visits import ImagingOrder
 
 _SAID_IN_IMPRESSION = ("present", "uncertain", "healing")

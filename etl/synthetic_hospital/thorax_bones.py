@@ -121,6 +121,7 @@ def _shoulder(
     medial_top, root = (88 + out, 24.0, -88.0), (84 + out, 52.0, -98.0)
     acromion, coracoid = (176.0, 22.0, -38.0), (142.0, 44.0, 2.0)
     elbow = (216 + 20 * shape.arm_drop, 330.0, -30.0)
+    head: list[float] = [3, 12, 19, 22, 19, 15, 14]
 
     def bone(
         knots: list[tuple[float, float, float]],
@@ -142,7 +143,8 @@ def _shoulder(
         bone([(188.0, 66.0, -33.0), (194.0, 110.0, -32.0), elbow], [15, 12, 11], [15, 12, 11], 2.0),
         bone(
             [(184.0, y, -34.0) for y in (26, 29, 36, 48, 60, 67, 72)],
-            *[[3, 12, 19, 22, 19, 15, 14]] * 2,
+            head,
+            head,
             0.7,
         ),
         # The blade's thin middle, as one broad flat tube.

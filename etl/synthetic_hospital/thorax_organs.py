@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from etl.synthetic_hospital.projection import Array, FilmGeometry
 from etl.synthetic_hospital.thorax_contents import ChestContents
 from etl.synthetic_hospital.thorax_shape import ThoraxShape
+
+Floats = npt.NDArray[np.floating]
 
 LUNG_DENSITY = 0.26
 
@@ -35,9 +38,9 @@ def chest_organs(geometry: FilmGeometry, shape: ThoraxShape, contents: ChestCont
     middle = np.max([one.chord(geometry) for one in contents.mediastinum], axis=0)
     solid = heart + middle + np.max([one.chord(geometry) for one in contents.hila], axis=0)
     # Organs' outlines are steps on this coarse grid; on a film they are not.
-    lung = cv2.GaussianBlur(np.maximum(lung - solid, 0), (0, 0), 0.8)
+    lung = np.asarray(cv2.GaussianBlur(np.maximum(lung - solid, 0), (0, 0), 0.8))
     tissue = body_chord(geometry.reduced(2), shape)
-    tissue = cv2.resize(tissue, heart.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    tissue = np.asarray(cv2.resize(tissue, heart.shape[::-1], interpolation=cv2.INTER_LINEAR))
     for breast in contents.breasts:
         tissue = tissue + breast.chord(geometry)
     for gas in contents.air:
@@ -114,8 +117,9 @@ def _lung_profile(shape: ThoraxShape) -> _LungProfile:
     middle = np.interp(y, side_y, shape.centre_z_mm)
     behind = middle - np.interp(y, rise, shape.back_z_mm + 8)
     front = shape.back_z_mm + 2 * shape.half_depth_mm - 6
-    tops, depths = [[apex], front_y], [[shape.centre_z_mm[0]], front]
-    before = np.maximum(np.interp(y, np.concatenate(tops), np.concatenate(depths)) - middle, 8)
+    tops = np.concatenate([[apex], front_y])
+    depths = np.concatenate([[shape.centre_z_mm[0]], front])
+    before = np.maximum(np.interp(y, tops, depths) - middle, 8)
     arrays = (np.asarray(values, dtype=np.float32) for values in (outer, middle, behind, before))
     one, two, three, four = arrays
     return _LungProfile(top_mm=apex, step_mm=0.5, outer=one, middle=two, behind=three, before=four)
@@ -156,12 +160,12 @@ def body_chord(geometry: FilmGeometry, shape: ThoraxShape) -> Array:
     return np.asarray(joined, dtype=np.float32)
 
 
-def _superellipse(x: Array, half: Array, depth: Array, power: float) -> Array:
+def _superellipse(x: Array, half: Floats, depth: Floats, power: float) -> Array:
     inside = np.maximum(1 - (x / half) ** power, 0)
     return np.asarray(2 * depth * inside ** (1 / power), dtype=np.float32)
 
 
-def _ramp(values: Array, length: float) -> Array:
+def _ramp(values: Floats, length: float) -> Array:
     return np.asarray(np.clip(values / length, 0, 1), dtype=np.float32)
 
 

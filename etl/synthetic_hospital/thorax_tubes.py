@@ -154,9 +154,11 @@ def _layout(around: int) -> tuple[Array, Array, Array]:
         turns.append(_turns(count) + 0.4)
         parts.append(np.full(count, part))
         weights.append(np.full(count, share / count))
-    joined = (np.concatenate(values).astype(np.float32) for values in (turns, parts, weights))
-    turn, part, weight = joined
-    return turn, part, weight
+    return (
+        np.concatenate(turns).astype(np.float32),
+        np.concatenate(parts).astype(np.float32),
+        np.concatenate(weights).astype(np.float32),
+    )
 
 
 def _ring_lengths(tube: Tube, turns: Array, parts: Array) -> Array:

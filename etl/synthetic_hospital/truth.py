@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.synthetic_hospital.film_request import SEVERITIES, FilmBox
+from etl.synthetic_hospital.film_request import FINDINGS, SEVERITIES, FilmBox
 from etl.synthetic_hospital.imaging import PlannedInstance
-from etl.synthetic_hospital.population import FINDINGS
 from etl.synthetic_hospital.records import PatientRecords
 
 _BOX = pa.struct(

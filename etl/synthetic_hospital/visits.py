@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from etl.synthetic_hospital.film import FractureRequest
-from etl.synthetic_hospital.population import FINDINGS, PatientTruth
+from etl.synthetic_hospital.film_request import FINDINGS
+from etl.synthetic_hospital.population import PatientTruth
 from etl.synthetic_hospital.record_quality import RecordQuality
 
 FIRST_DAY = datetime(2008, 1, 1)  # noqa: DTZ001 - the hospital's wall clock, as in its tables
@@ -116,7 +117,7 @@ class _Planner:
 
     def chest_film(self, purpose: str, ordered_at: datetime) -> ImagingOrder:
         is_portable = self.rng.random() < (0.5 if purpose.startswith("trauma") else 0.08)
-        projections = ("AP",) if is_portable else ("PA",)
+        projections: tuple[str, ...] = ("AP",) if is_portable else ("PA",)
         if not is_portable and self.rng.random() < 2 * self.quality.image_lateral:
             projections = ("PA", "LATERAL")
         return self.order("CXRP" if is_portable else "CXR", ordered_at, projections, purpose)
