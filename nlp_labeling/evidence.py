@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from nlp_labeling.codes import NOT_RELATED, classify_code
+from nlp_labeling.codes import NOT_RELATED, CodeVerdict, classify_code
 from nlp_labeling.combination import CodeVoice, Voice, merge_voices
 from nlp_labeling.definition import Definition
 from nlp_labeling.note_summary import decisive_mentions, is_counted, note_acuity, told_as_history
@@ -38,6 +38,14 @@ class Records:
     mentions_of: dict[tuple[str, str], list[dict[str, Any]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    verdicts: dict[tuple[str, str, str], CodeVerdict] = field(default_factory=dict)
+
+    def verdict(self, code: str, vocabulary: str, definition: Definition) -> CodeVerdict:
+        """``classify_code``, once for each code: a hospital uses few of them, often."""
+        key = (definition.name, vocabulary, code)
+        if key not in self.verdicts:
+            self.verdicts[key] = classify_code(code, vocabulary, definition)
+        return self.verdicts[key]
 
     @classmethod
     def group(
@@ -111,7 +119,7 @@ def _codes(
     rows: list[dict[str, Any]] = []
     said: set[str] = set()
     for row in records.diagnoses_of.get(encounter_id or "", ()):
-        verdict = classify_code(row["diagnosis_code"], row["vocabulary"], definition)
+        verdict = records.verdict(row["diagnosis_code"], row["vocabulary"], definition)
         if verdict.reason in _SILENT_REASONS:
             continue
         moment = row["recorded_datetime"]

@@ -3,61 +3,189 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nlp_labeling.definition import Definition, Definitions
 from nlp_labeling.mentions import Mention
 from nlp_labeling.note_files import label_texts
 from nlp_labeling.rule import definition_hash
+from warehouse_schema.errors import WarehouseError
+from warehouse_schema.manifest import configuration_hash, list_versions
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.labels import NOTE_MENTIONS
 from warehouse_schema.tables.records import NOTES
+from warehouse_schema.tables.runs import LINEAGE
 
+STAGE = "mine"
 BATCH_NOTES = 5_000
 _STATUS_ORDER = {"preliminary": 0, "final": 1, "amended": 2}
-_NOTE_COLUMNS = ["note_id", "patient_id", "encounter_id", "accession_id", "note_type"]
+_COPIED = (
+    *("note_id", "patient_id", "encounter_id", "accession_id", "note_type"),
+    *("note_datetime", "is_synthetic"),
+)
+_IDENTITY = ("note_id", "text_sha256")
+_HEADS = [name for name in NOTES.schema.names if name != "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiningSummary:
-    """Counts of one run; a superseded note is an older version of a document."""
+    """Counts of one run.
+
+    A superseded note is an older version of a document; a note that is not read has the text it had
+    when these rules last read it. ``is_unchanged``: nothing was written.
+    """
 
     n_notes: int
     n_superseded: int
+    n_read: int
     n_mentions: int
-    is_unchanged: bool = False
+    is_unchanged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Mentions of all notes, sorted by id; how many of the notes had to be read."""
+
+    mentions: pa.Table
+    n_notes: int
+    n_superseded: int
+    n_read: int
+    has_earlier: bool
 
 
 def mine_mentions(
     *, store: Store, definitions: Definitions, progress: Progress = SILENT
 ) -> MiningSummary:
-    """Read the latest version of every note and replace ``note_mentions``."""
+    """Bring ``note_mentions`` up to date with the latest version of every note.
+
+    Only notes are read whose text, rules or reading code changed since the last run; the result is
+    that of reading all.
+    """
     manifest = store.manifest()
-    notes = store.read(NOTES)
-    latest = latest_notes(notes)
-    progress.start("mine", latest.num_rows)
-    batches = [
-        mention_rows(batch, definitions, progress)
-        for batch in latest.to_batches(max_chunksize=BATCH_NOTES)
-    ]
-    progress.finish()
-    rows = pa.Table.from_pylist(
-        [row for batch in batches for row in batch], schema=NOTE_MENTIONS.schema
+    reading = _read_notes(store, definitions, progress)
+    is_unchanged = (
+        reading.has_earlier
+        and reading.n_read == 0
+        and store.read(NOTE_MENTIONS).equals(reading.mentions)
     )
-    configuration = {"definition_hash": definition_hash(), "findings": _names(definitions)}
-    with store.commit(stage="mine", configuration=configuration) as commit:
-        commit.uses(NOTES, at=manifest.version)
-        commit.replace(NOTE_MENTIONS, rows)
+    if not is_unchanged:
+        with store.commit(stage=STAGE, configuration=_configuration(definitions)) as commit:
+            commit.uses(NOTES, at=manifest.version)
+            commit.replace(NOTE_MENTIONS, reading.mentions)
     return MiningSummary(
-        n_notes=latest.num_rows,
-        n_superseded=notes.num_rows - latest.num_rows,
-        n_mentions=rows.num_rows,
+        n_notes=reading.n_notes,
+        n_superseded=reading.n_superseded,
+        n_read=reading.n_read,
+        n_mentions=reading.mentions.num_rows,
+        is_unchanged=is_unchanged,
     )
+
+
+def read_mentions(
+    *, store: Store, definitions: Definitions, progress: Progress = SILENT
+) -> pa.Table:
+    """Rows of ``note_mentions`` as the installed rules find them; nothing is written."""
+    return _read_notes(store, definitions, progress).mentions
+
+
+def _read_notes(store: Store, definitions: Definitions, progress: Progress) -> _Reading:
+    heads = store.read(NOTES, columns=_HEADS)
+    latest = latest_notes(heads)
+    earlier = earlier_mentions(store, _configuration(definitions))
+    texts_read, known = ({}, NOTE_MENTIONS.schema.empty_table()) if earlier is None else earlier
+    pairs = zip(*(latest.column(name).to_pylist() for name in _IDENTITY), strict=True)
+    is_read = pa.array([texts_read.get(note_id) == sha256 for note_id, sha256 in pairs], pa.bool_())
+    stale = latest.filter(pc.invert(is_read))
+    fresh = _mine(store, stale, definitions, progress)
+    kept = _with_heads(known, latest.filter(is_read))
+    mentions = pa.concat_tables([kept, fresh]).sort_by("mention_id").combine_chunks()
+    return _Reading(
+        mentions=mentions,
+        n_notes=latest.num_rows,
+        n_superseded=heads.num_rows - latest.num_rows,
+        n_read=stale.num_rows,
+        has_earlier=earlier is not None,
+    )
+
+
+def earlier_mentions(
+    store: Store, configuration: Mapping[str, object]
+) -> tuple[dict[str, str], pa.Table] | None:
+    """What the last run read with the same rules and code: SHA-256 by note, and its mentions.
+
+    None where there is no such run, or its tables are gone.
+    """
+    versions = reversed(list_versions(store.home.warehouse))
+    manifest = next((m for m in map(store.manifest, versions) if m.stage == STAGE), None)
+    if manifest is None or manifest.configuration_hash != configuration_hash(configuration):
+        return None
+    notes = manifest.tables.get(NOTES.name)
+    where = {"commit_version": manifest.version, "input_table": NOTES.name}
+    lineage = store.read(LINEAGE, columns=["input_version"], where=where, at=manifest.version)
+    read_version = lineage.column("input_version").to_pylist()
+    # Another writer may have renewed the notes between the reading and its commit.
+    if notes is None or read_version != [notes.delta_version]:
+        return None
+    try:
+        heads = latest_notes(store.read(NOTES, columns=_HEADS, at=manifest.version))
+        mentions = store.read(NOTE_MENTIONS, at=manifest.version)
+    except WarehouseError:
+        return None
+    columns = (heads.column(name).to_pylist() for name in _IDENTITY)
+    return dict(zip(*columns, strict=True)), mentions
+
+
+def _mine(store: Store, stale: pa.Table, definitions: Definitions, progress: Progress) -> pa.Table:
+    """Mentions of some notes, read in batches; ``stale`` and the store sort by note_id."""
+    progress.start("mine", stale.num_rows)
+    tables = [NOTE_MENTIONS.schema.empty_table()]
+    if stale.num_rows:
+        wanted = stale.column("note_id").to_pylist()
+        texts = store.read(NOTES, columns=["note_id", "text"], where={"note_id": wanted})
+        whole = stale.append_column("text", texts.column("text"))
+        for batch in whole.combine_chunks().to_batches(max_chunksize=BATCH_NOTES):
+            rows = mention_rows(batch, definitions, progress)
+            tables.append(pa.Table.from_pylist(rows, schema=NOTE_MENTIONS.schema))
+    progress.finish()
+    return pa.concat_tables(tables)
+
+
+def _with_heads(mentions: pa.Table, heads: pa.Table) -> pa.Table:
+    """The mentions of some notes, with what the notes say now about type, date and encounter."""
+    place = pc.index_in(mentions.column("note_id"), value_set=heads.column("note_id"))
+    kept = mentions.filter(pc.is_valid(place))
+    current = heads.take(place.drop_null())
+    columns = [
+        current.column(name) if name in _COPIED else kept.column(name)
+        for name in NOTE_MENTIONS.schema.names
+    ]
+    return pa.table(columns, schema=NOTE_MENTIONS.schema)
+
+
+def _configuration(definitions: Sequence[Definition]) -> dict[str, object]:
+    """All that decides what is read out of a text."""
+    return {
+        "definition_hash": definition_hash(),
+        "findings": _names(definitions),
+        "code_hash": labelling_code_hash(),
+    }
+
+
+@cache
+def labelling_code_hash() -> str:
+    """SHA-256 over this package's modules: other code may read a text differently."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def latest_notes(notes: pa.Table) -> pa.Table:
@@ -86,7 +214,7 @@ def mention_rows(
     """Rows of ``note_mentions`` for a batch of ``notes``."""
     version = definition_hash()
     found = label_texts(notes.column("text").to_pylist(), _names(definitions))
-    heads = notes.select([*_NOTE_COLUMNS, "note_datetime", "is_synthetic"]).to_pylist()
+    heads = notes.select(list(_COPIED)).to_pylist()
     rows: list[dict[str, Any]] = []
     for head, mentions in zip(heads, found, strict=True):
         for order, mention in enumerate(mentions or ()):
