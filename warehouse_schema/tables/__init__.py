@@ -20,6 +20,7 @@ TABLES: dict[str, Table] = {
         labels.LABEL_EVIDENCE,
         labels.IMAGE_LABELS,
         labels.LABEL_CHANGES,
+        labels.LABEL_QUALITY,
         labels.COHORT,
         labels.COHORT_FLOW,
         labels.ANNOTATION_WORKLIST,

@@ -102,6 +102,33 @@ LABEL_CHANGES = Table(
     ),
 )
 
+LABEL_QUALITY = Table(
+    name="label_quality",
+    meaning="One measure of the labels by a chart review, weighted back to all labelled images.",
+    primary_key=("review_id", "finding", "scope", "name", "metric"),
+    columns=(
+        text("review_id", "Hash of the sample's design and its verdicts."),
+        integer("label_version", "Warehouse version whose labels were reviewed."),
+        text("finding", "Finding."),
+        text(
+            "scope",
+            "label (positive against negative), source (its positive evidence against silence), "
+            "combination_row or evidence_rule.",
+        ),
+        text("name", "Evidence type, row of the combination rule or rule id; 'label' for label."),
+        text(
+            "metric",
+            "sensitivity, specificity, ppv or npv.",
+            allowed=("sensitivity", "specificity", "ppv", "npv"),
+        ),
+        real("value", "Weighted share, 0 to 1."),
+        real("ci_low", "Lower bound of the 95 % interval."),
+        real("ci_high", "Upper bound."),
+        integer("n_reviewed", "Reviewed labels that the share is made of."),
+        real("n_represented", "Labels in the warehouse that they stand for."),
+    ),
+)
+
 COHORT = Table(
     name="cohort",
     meaning="The part an image plays in one cross-validation fold. Fold k tests on part k.",
