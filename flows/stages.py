@@ -17,6 +17,7 @@ from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from flows.settings import Settings
+    from nlp_labeling.label_diff import LabelDiff
     from warehouse_schema.store import Store
 
 Counts = dict[str, Any]
@@ -138,6 +139,18 @@ def label(settings: Settings, *, progress: Progress = SILENT) -> Counts:
             as_of_datetime=settings.as_of or datetime.now(UTC),
             progress=progress,
         )
+    )
+
+
+def preview_labels(settings: Settings, *, progress: Progress = SILENT) -> LabelDiff:
+    """What mining and labelling with the installed rules would flip; nothing is written."""
+    from nlp_labeling.label_diff import preview_diff
+
+    return preview_diff(
+        store=open_store(settings),
+        definitions=definitions(settings),
+        as_of_datetime=settings.as_of or datetime.now(UTC),
+        progress=progress,
     )
 
 

@@ -65,29 +65,12 @@ def label_images(
     of days before. Dates in the warehouse are shifted per patient, and the clock is shifted alike.
     """
     manifest = store.manifest()
-    rows = {
-        table.name: store.read(table).to_pylist() for table in _INPUTS if table is not IDENTITIES
-    }
-    shifts = _date_shifts(store)
-    hospitals = {row["source"] for row in rows["encounters"]}
-    images = [
-        row for row in rows["images"] if row["is_frontal_chest"] and row["source"] in hospitals
-    ]
-    labelled = assign_labels(
-        images=images,
-        links=rows["image_links"],
-        encounters=rows["encounters"],
-        diagnoses=rows["diagnoses"],
-        mentions=rows["note_mentions"],
-        definitions=definitions,
-        as_of_datetime=as_of_datetime,
-        date_shifts=shifts,
-        progress=progress,
+    n_images, public, labelled = _label_all(
+        store, definitions, as_of_datetime, mentions=None, progress=progress
     )
     inputs = "|".join(f"{t.name}:{_version(manifest, t.name)}" for t in _INPUTS)
     key = f"{inputs}|{definition_hash()}|{as_of_datetime.isoformat()}"
     labelling_id = hashlib.sha256(key.encode()).hexdigest()[:16]
-    public = {row["image_id"] for row in rows["images"] if row["source"] not in hospitals}
     configuration = {"definition_hash": definition_hash(), "as_of": as_of_datetime.isoformat()}
     with store.commit(stage="label", configuration=configuration) as commit:
         commit.uses(*_INPUTS, at=manifest.version)
@@ -96,10 +79,7 @@ def label_images(
         changes = change_rows(
             labelling_id=labelling_id,
             changed_datetime=as_of_datetime,
-            old=Labels(
-                [row for row in old_evidence if row["image_id"] not in public],
-                [row for row in old_labels if row["image_id"] not in public],
-            ),
+            old=_without(public, old_evidence, old_labels),
             new=labelled,
         )
         kept_labels = [row for row in old_labels if row["image_id"] in public]
@@ -113,11 +93,72 @@ def label_images(
     counts = Counter((row["finding"], row["label"]) for row in labelled.labels)
     return LabelSummary(
         labelling_id=labelling_id,
-        n_images=len(images),
+        n_images=n_images,
         n_evidence=len(labelled.evidence),
         n_changes=len(changes),
         n_conflicts=sum(row["is_conflict"] for row in labelled.labels),
         n_labels=dict(sorted(counts.items())),
+    )
+
+
+def preview_labels(
+    *,
+    store: Store,
+    definitions: Definitions,
+    as_of_datetime: datetime,
+    mentions: pa.Table,
+    progress: Progress = SILENT,
+) -> tuple[Labels, Labels]:
+    """Labels in force, and those that ``label_images`` would give; nothing is written.
+
+    ``mentions`` are rows of ``note_mentions`` as the rules in force would find them.
+    """
+    _, public, labelled = _label_all(
+        store, definitions, as_of_datetime, mentions=mentions, progress=progress
+    )
+    evidence, labels = (store.read(table).to_pylist() for table in (LABEL_EVIDENCE, IMAGE_LABELS))
+    return _without(public, evidence, labels), labelled
+
+
+def _label_all(
+    store: Store,
+    definitions: Definitions,
+    as_of_datetime: datetime,
+    *,
+    mentions: pa.Table | None,
+    progress: Progress,
+) -> tuple[int, set[str], Labels]:
+    """Number of images labelled, images that keep published labels, and the new labels."""
+    rows = {
+        table.name: store.read(table).to_pylist() for table in _INPUTS if table is not IDENTITIES
+    }
+    if mentions is not None:
+        rows["note_mentions"] = mentions.to_pylist()
+    hospitals = {row["source"] for row in rows["encounters"]}
+    images = [
+        row for row in rows["images"] if row["is_frontal_chest"] and row["source"] in hospitals
+    ]
+    labelled = assign_labels(
+        images=images,
+        links=rows["image_links"],
+        encounters=rows["encounters"],
+        diagnoses=rows["diagnoses"],
+        mentions=rows["note_mentions"],
+        definitions=definitions,
+        as_of_datetime=as_of_datetime,
+        date_shifts=_date_shifts(store),
+        progress=progress,
+    )
+    public = {row["image_id"] for row in rows["images"] if row["source"] not in hospitals}
+    return len(images), public, labelled
+
+
+def _without(
+    image_ids: set[str], evidence: list[dict[str, Any]], labels: list[dict[str, Any]]
+) -> Labels:
+    return Labels(
+        [row for row in evidence if row["image_id"] not in image_ids],
+        [row for row in labels if row["image_id"] not in image_ids],
     )
 
 

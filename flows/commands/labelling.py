@@ -8,12 +8,25 @@ from typing import Annotated
 import typer
 
 from flows import stages
-from flows.commands.context import print_counts, progress, settings_of
+from flows.commands.context import console, print_counts, progress, settings_of
 
 
-def label(context: typer.Context) -> None:
+def label(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what would flip (links as they are); write nothing."),
+    ] = False,
+) -> None:
     """Link films, mine notes, label every film with its evidence."""
     settings = settings_of(context)
+    if dry_run:
+        from flows.label_diff_display import print_diff
+
+        with progress() as display:
+            diff = stages.preview_labels(settings, progress=display)
+        print_diff(console(), diff)
+        return
     with progress() as display:
         counts = {
             "link": stages.link(settings, progress=display),

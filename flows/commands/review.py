@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import stages
-from flows.commands.context import console, settings_of
+from flows.commands.context import console, print_counts, settings_of
 
 
 def explain(
@@ -40,3 +40,65 @@ def explain(
         return
     write_file(html, explanation_page(explanation).encode(), option="--html")
     console().print(f"Written: {html}", highlight=False, markup=False, soft_wrap=True)
+
+
+def diff_labels(
+    context: typer.Context,
+    before: Annotated[str, typer.Argument(metavar="A", help="Warehouse version or time.")],
+    after: Annotated[
+        str | None, typer.Argument(metavar="[B]", help="Version or time (default: now).")
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write all flips there as CSV.")
+    ] = None,
+) -> None:
+    """Show which labels flipped between two versions, and by what."""
+    from flows.label_diff_display import print_diff
+    from flows.query_output import encoded, write_file
+    from nlp_labeling.label_diff import diff_labels as compare
+
+    diff = compare(store=stages.open_store(settings_of(context)), before=before, after=after)
+    if output is None:
+        print_diff(console(), diff)
+        return
+    write_file(output, encoded(diff.table(), "csv"))
+    console().print(
+        f"{len(diff.flips):,} flips written: {output}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def review_sample(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="New file for the reviewers.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Labels to draw.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+) -> None:
+    """Draw labels for a blind chart review."""
+    from nlp_labeling.review_sample import draw_review_sample
+    from nlp_labeling.review_verdicts import write_review_file
+
+    store = stages.open_store(settings_of(context))
+    version = store.manifest().version
+    sample = draw_review_sample(store=store, n=n, seed=seed, version=version or None)
+    write_review_file(file, sample, version=version, n=n, seed=seed)
+    n_strata = len({one.stratum for one in sample})
+    print_counts("review-sample", {"labels drawn": len(sample), "strata": n_strata})
+
+
+def review_import(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="The sample, its verdicts filled in.")
+    ],
+) -> None:
+    """Turn a chart review's verdicts into label_quality."""
+    from nlp_labeling.label_quality import import_review
+    from nlp_labeling.review_verdicts import read_review_file
+
+    review = read_review_file(file)
+    summary = import_review(store=stages.open_store(settings_of(context)), review=review)
+    print_counts("review-import", stages.counts(summary))
