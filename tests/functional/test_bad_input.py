@@ -57,7 +57,7 @@ def test_extraction_of_a_good_database(ribline, site: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "code", "message"),
     [
-        ({"RIBLINE_DATABASE_URL": "sqlite:////nowhere/x.sqlite"}, 3, "database_url: cannot read"),
+        ({"RIBLINE_DATABASE_URL": "sqlite:////nowhere/x.sqlite"}, 3, "database_url: there is no SQLite file"),
         ({"RIBLINE_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, 3, "database_url"),
         ({"RIBLINE_DATABASE_URL": "not a url"}, 3, "database_url"),
         ({"RIBLINE_PSEUDONYM_KEY": "short"}, 2, "pseudonym"),
@@ -142,7 +142,7 @@ def test_cohort_without_images(ribline, site: Path) -> None:
 def test_a_relabelling_that_stops_keeps_what_was_committed(ribline, site: Path) -> None:
     done = ribline("relabel")
     assert done.code == 3
-    assert "image" in last_line(done.err)
+    assert "folder: it holds no file" in last_line(done.err)
     assert versions(site) == 1
     assert Store(Home(site / "home")).read(PATIENTS).num_rows == 12
 

@@ -133,12 +133,6 @@ def test_full_name_is_accepted_too(installation: Installation) -> None:
     assert "Created flow run" in done.stdout
 
 
-def test_unknown_name_is_an_error(installation: Installation) -> None:
-    done = installation.command("prefect", "deployment", "run", "train-alas")
-    assert done.returncode == 1
-    assert "train-alas" in done.stdout + done.stderr
-
-
 def test_deployments_and_the_nightly_schedule(installation: Installation) -> None:
     deployments = {str(each["name"]): each for each in installation.ask("deployments/filter")}
     assert set(deployments) == {"nightly-relabel", "train-aals", "evaluate-run", "cross-validate"}
