@@ -41,19 +41,20 @@ class ExamTitles:
         names: set[str] = set()
         is_shared = False
         seen = -1
+        first = len(note) - len(note.lstrip())
         for match in self._site.finditer(note):
             start = note.rfind("\n", 0, match.start()) + 1
             if start <= seen:
                 continue
             seen = start
-            title = self._title(note, start)
+            title = self._title(note, start, is_first=start <= first)
             if title:
                 anchors = self._finder.title_sites(title)
                 names.update(name for anchor in anchors for name in anchor.names)
                 is_shared |= any(not anchor.names for anchor in anchors)
         return tuple(sorted(names)), is_shared
 
-    def _title(self, note: str, start: int) -> str:
+    def _title(self, note: str, start: int, *, is_first: bool) -> str:
         """The title in the line at ``start``, empty where it holds none."""
         end = min(start + _LONGEST_TITLE, len(note))
         heading = _HEADING.match(note, start, end)
@@ -67,7 +68,6 @@ class ExamTitles:
         else:
             stop = _TITLE_END.search(note, begin, line.end())
             text = note[begin : stop.start() if stop else line.end()]
-        is_first = not note[:start].strip()
         if heading is not None:
             return "" if self._finder.hits_finding(text) else text
         has_view = is_first or self._view.search(text) is not None
