@@ -57,7 +57,7 @@ def test_extraction_of_a_good_database(ribline, site: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "code", "message"),
     [
-        ({"RIBLINE_DATABASE_URL": "sqlite:////nowhere/x.sqlite"}, 3, "database_url: there is no SQLite file"),
+        ({"RIBLINE_DATABASE_URL": "sqlite:////nowhere/x.sqlite"}, 3, "there is no SQLite file"),
         ({"RIBLINE_DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x"}, 3, "database_url"),
         ({"RIBLINE_DATABASE_URL": "not a url"}, 3, "database_url"),
         ({"RIBLINE_PSEUDONYM_KEY": "short"}, 2, "pseudonym"),
