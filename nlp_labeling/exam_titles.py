@@ -12,6 +12,7 @@ from nlp_labeling.rule import RuleSet, phrase_pattern
 from nlp_labeling.targets import TargetFinder
 
 _LONGEST_TITLE = 120
+_HEAD = 1500
 _LINE = re.compile(r"[^\n]*")
 _TITLE_END = re.compile(r"[.:;](?=\s|$)")
 _HEADING = re.compile(
@@ -37,12 +38,15 @@ class ExamTitles:
         )
 
     def findings(self, note: str) -> tuple[tuple[str, ...], bool]:
-        """The findings at the sites a folded note's title names; whether it names others too."""
+        """The findings at the sites a folded note's title names; whether it names others too.
+
+        Titles are looked for in the note's first 1,500 characters.
+        """
         names: set[str] = set()
         is_shared = False
         seen = -1
         first = len(note) - len(note.lstrip())
-        for match in self._site.finditer(note):
+        for match in self._site.finditer(note, 0, first + _HEAD):
             start = note.rfind("\n", 0, match.start()) + 1
             if start <= seen:
                 continue

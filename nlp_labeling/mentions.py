@@ -124,10 +124,17 @@ class Labeler:
                 continue
             text = note.folded[sentence.start : sentence.end]
             lead = lead if lead.reaches(note.folded, sentence) else _Lead()
-            is_told = sentence.section not in SILENT_SECTIONS
-            carried = carried._replace(
-                exam_names=exam_names if is_told else (), is_shared_exam=is_shared, lead=lead.text
-            )
+            if exam_names or lead.text:
+                is_told = sentence.section not in SILENT_SECTIONS
+                carried = Carried(
+                    carried.names,
+                    carried.is_doubtful,
+                    exam_names if is_told else (),
+                    is_shared,
+                    lead.text,
+                )
+            elif carried.lead:
+                carried = carried._replace(lead="")
             mentions = self._of_sentence(text, carried)
             if mentions:
                 carried = Carried(
