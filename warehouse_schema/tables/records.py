@@ -112,7 +112,7 @@ IMAGE_SOURCES = Table(
     columns=(
         text("image_id", "Image pseudonym."),
         text("sop_instance_uid", "SOP Instance UID (0008,0018)."),
-        text("file_path", "Path of the source file."),
+        text("file_path", "Where the source file lay when it was read.", is_volatile=True),
         text("source_sha256", "SHA-256 of the source file."),
     ),
 )
