@@ -104,7 +104,7 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
     if method_named(method).needs_initial_run and initial_run_id is None:
         raise ArgumentError(
             f"method {method} starts from a supervised run's best epoch. Run `ribline train "
-            "--method supervised` first and name its run with --initial-run-id."
+            "--method supervised` first and name its run with --initial-run."
         )
 
 
