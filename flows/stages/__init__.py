@@ -1,0 +1,61 @@
+"""One call per stage: settings in, the stage's plain function called, its summary out.
+
+The command line, the demo and the Prefect tasks all come through here. Packages are imported when
+a stage needs them, so that ``ribline --help`` stays quick.
+"""
+
+from flows.stages.counts import Counts, counts, flat_counts
+from flows.stages.experiments import (
+    compare,
+    evaluate,
+    newest_run,
+    predict,
+    recipe_overrides,
+    require_run,
+    train,
+    write_report,
+    write_run_report,
+)
+from flows.stages.hospital import extract, import_boxes, ingest_images, link
+from flows.stages.labelling import (
+    build_cohort,
+    definitions,
+    draw_annotation_sample,
+    label,
+    label_notes,
+    labelled_findings,
+    mine,
+    preview_labels,
+)
+from flows.stages.opening import open_store
+from flows.stages.public_data import import_public, public_key
+
+__all__ = [
+    "Counts",
+    "build_cohort",
+    "compare",
+    "counts",
+    "definitions",
+    "draw_annotation_sample",
+    "evaluate",
+    "extract",
+    "flat_counts",
+    "import_boxes",
+    "import_public",
+    "ingest_images",
+    "label",
+    "label_notes",
+    "labelled_findings",
+    "link",
+    "mine",
+    "newest_run",
+    "open_store",
+    "predict",
+    "preview_labels",
+    "public_key",
+    "recipe_overrides",
+    "require_run",
+    "train",
+    "write_report",
+    "write_run_report",
+]

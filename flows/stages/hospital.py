@@ -1,0 +1,85 @@
+"""Stages that bring a hospital's records, films and boxes into the warehouse."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows.stages.counts import Counts, counts
+from flows.stages.labelling import definitions
+from flows.stages.opening import open_store
+from warehouse_schema.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+
+def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Hospital database into patients, encounters, diagnoses and matched notes."""
+    from etl.extraction import extract_records
+    from etl.site_mapping import load_site_mapping
+    from nlp_labeling.keywords import keyword_pattern
+
+    return counts(
+        extract_records(
+            store=open_store(settings, is_new_allowed=True),
+            database_url=settings.require("database_url"),
+            site_mapping=load_site_mapping(settings.site_mapping),
+            keyword_pattern=keyword_pattern(definitions(settings)),
+            pseudonym_key=settings.require("pseudonym_key"),
+            progress=progress,
+        )
+    )
+
+
+def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """DICOM files into images, their geometry and the pixel cache."""
+    from etl.image_ingest import ingest_images as ingest
+    from etl.site_mapping import load_site_mapping
+
+    mapping = load_site_mapping(settings.site_mapping)
+    return counts(
+        ingest(
+            store=open_store(settings, is_new_allowed=True),
+            folder=settings.require("image_folder"),
+            source=mapping.name,
+            time_zone=mapping.time_zone,
+            pseudonym_key=settings.require("pseudonym_key"),
+            size_px=settings.size_px,
+            n_processes=settings.n_processes,
+            progress=progress,
+        )
+    )
+
+
+def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Readers' boxes (COCO) into annotations; nothing where no ``box_file`` is set."""
+    from etl.box_import import import_boxes as import_file
+    from etl.site_mapping import load_site_mapping
+
+    if settings.box_file is None:
+        return {}
+    progress.start("import-boxes", None)
+    summary = import_file(
+        store=open_store(settings),
+        file=settings.box_file,
+        source=load_site_mapping(settings.site_mapping).name,
+        pseudonym_key=settings.require("pseudonym_key"),
+        findings=[definition.name for definition in definitions(settings)],
+    )
+    progress.finish()
+    return counts(summary)
+
+
+def link(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Images to encounters, within the widest window of the label definitions."""
+    from etl.linkage import link_images
+
+    windows = [definition.linkage for definition in definitions(settings)]
+    progress.start("link", None)
+    summary = link_images(
+        store=open_store(settings),
+        hours_before=max(window.hours_before_study for window in windows),
+        hours_after=max(window.hours_after_study for window in windows),
+    )
+    progress.finish()
+    return counts(summary)
