@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,13 @@ from nlp_labeling.mentions import Mention
 from nlp_labeling.note_files import label_texts
 from nlp_labeling.rule import definition_hash
 from warehouse_schema.errors import WarehouseError
-from warehouse_schema.manifest import configuration_hash, list_versions
+from warehouse_schema.manifest import Manifest
+from warehouse_schema.previous_run import changed_values, previous_run
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
+from warehouse_schema.table import Table
 from warehouse_schema.tables.labels import NOTE_MENTIONS
 from warehouse_schema.tables.records import NOTES
-from warehouse_schema.tables.runs import LINEAGE
 
 STAGE = "mine"
 BATCH_NOTES = 5_000
@@ -39,12 +40,11 @@ _HEADS = [name for name in NOTES.schema.names if name != "text"]
 class MiningSummary:
     """Counts of one run.
 
-    A superseded note is an older version of a document; a note that is not read has the text it had
-    when these rules last read it. ``is_unchanged``: nothing was written.
+    Notes that are not read have the text they had when these rules last read them, or are older
+    versions of a document. ``is_unchanged``: nothing was written.
     """
 
     n_notes: int
-    n_superseded: int
     n_read: int
     n_mentions: int
     is_unchanged: bool
@@ -52,13 +52,28 @@ class MiningSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Mentions of all notes, sorted by id; how many of the notes had to be read."""
+    """Mentions of some notes, and how many of these had to be read.
+
+    ``note_ids``: the notes, older versions and lost ones included; None stands for all notes.
+    """
 
     mentions: pa.Table
-    n_notes: int
-    n_superseded: int
+    note_ids: pa.Array | None
     n_read: int
-    has_earlier: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """Documents that differ from what the previous run had read: their notes then and now."""
+
+    old_heads: pa.Table
+    heads: pa.Table
+
+    @property
+    def note_ids(self) -> pa.Array:
+        """Every note of these documents."""
+        both = pa.concat_tables([self.old_heads, self.heads]).column("note_id")
+        return both.unique()
 
 
 def mine_mentions(
@@ -70,21 +85,19 @@ def mine_mentions(
     that of reading all.
     """
     manifest = store.manifest()
-    reading = _read_notes(store, definitions, progress)
-    is_unchanged = (
-        reading.has_earlier
-        and reading.n_read == 0
-        and store.read(NOTE_MENTIONS).equals(reading.mentions)
-    )
+    reading = _read_notes(store, manifest, definitions, progress)
+    is_unchanged = reading.note_ids is not None and not len(reading.note_ids)
     if not is_unchanged:
-        with store.commit(stage=STAGE, configuration=_configuration(definitions)) as commit:
+        where = None if reading.note_ids is None else {"note_id": reading.note_ids}
+        with store.commit(
+            stage=STAGE, configuration=_configuration(definitions), is_recorded=True
+        ) as commit:
             commit.uses(NOTES, at=manifest.version)
-            commit.replace(NOTE_MENTIONS, reading.mentions)
+            commit.replace(NOTE_MENTIONS, reading.mentions, where=where)
     return MiningSummary(
-        n_notes=reading.n_notes,
-        n_superseded=reading.n_superseded,
+        n_notes=_n_rows(manifest, NOTES),
         n_read=reading.n_read,
-        n_mentions=reading.mentions.num_rows,
+        n_mentions=_n_rows(store.manifest(), NOTE_MENTIONS),
         is_unchanged=is_unchanged,
     )
 
@@ -93,63 +106,68 @@ def read_mentions(
     *, store: Store, definitions: Definitions, progress: Progress = SILENT
 ) -> pa.Table:
     """Rows of ``note_mentions`` as the installed rules find them; nothing is written."""
-    return _read_notes(store, definitions, progress).mentions
+    reading = _read_notes(store, store.manifest(), definitions, progress)
+    if reading.note_ids is None:
+        return reading.mentions
+    current = store.read(NOTE_MENTIONS)
+    is_kept = pc.invert(pc.is_in(current.column("note_id"), value_set=reading.note_ids))
+    return pa.concat_tables([current.filter(is_kept), reading.mentions]).sort_by("mention_id")
 
 
-def _read_notes(store: Store, definitions: Definitions, progress: Progress) -> _Reading:
-    heads = store.read(NOTES, columns=_HEADS)
-    latest = latest_notes(heads)
-    earlier = earlier_mentions(store, _configuration(definitions))
-    texts_read, known = ({}, NOTE_MENTIONS.schema.empty_table()) if earlier is None else earlier
-    pairs = zip(*(latest.column(name).to_pylist() for name in _IDENTITY), strict=True)
-    is_read = pa.array([texts_read.get(note_id) == sha256 for note_id, sha256 in pairs], pa.bool_())
-    stale = latest.filter(pc.invert(is_read))
-    fresh = _mine(store, stale, definitions, progress)
-    kept = _with_heads(known, latest.filter(is_read))
-    mentions = pa.concat_tables([kept, fresh]).sort_by("mention_id").combine_chunks()
-    return _Reading(
-        mentions=mentions,
-        n_notes=latest.num_rows,
-        n_superseded=heads.num_rows - latest.num_rows,
-        n_read=stale.num_rows,
-        has_earlier=earlier is not None,
-    )
+def _read_notes(
+    store: Store, manifest: Manifest, definitions: Definitions, progress: Progress
+) -> _Reading:
+    changed = _changed_documents(store, manifest, definitions)
+    if changed is None:
+        latest = latest_notes(store.read(NOTES, columns=_HEADS, at=manifest.version))
+        mentions = _mine(store, manifest, latest, definitions, progress)
+        return _Reading(mentions.sort_by("mention_id"), None, latest.num_rows)
+    latest = latest_notes(changed.heads)
+    texts_read = _texts(latest_notes(changed.old_heads))
+    is_read = [texts_read.get(note_id) == sha256 for note_id, sha256 in _texts(latest).items()]
+    stale = latest.filter(pc.invert(pa.array(is_read, pa.bool_())))
+    known = store.read(NOTE_MENTIONS, where={"note_id": changed.note_ids}, at=manifest.version)
+    kept = _with_heads(known, latest.filter(pa.array(is_read, pa.bool_())))
+    fresh = _mine(store, manifest, stale, definitions, progress)
+    return _Reading(pa.concat_tables([kept, fresh]), changed.note_ids, stale.num_rows)
 
 
-def earlier_mentions(
-    store: Store, configuration: Mapping[str, object]
-) -> tuple[dict[str, str], pa.Table] | None:
-    """What the last run read with the same rules and code: SHA-256 by note, and its mentions.
-
-    None where there is no such run, or its tables are gone.
-    """
-    versions = reversed(list_versions(store.home.warehouse))
-    manifest = next((m for m in map(store.manifest, versions) if m.stage == STAGE), None)
-    if manifest is None or manifest.configuration_hash != configuration_hash(configuration):
-        return None
-    notes = manifest.tables.get(NOTES.name)
-    where = {"commit_version": manifest.version, "input_table": NOTES.name}
-    lineage = store.read(LINEAGE, columns=["input_version"], where=where, at=manifest.version)
-    read_version = lineage.column("input_version").to_pylist()
-    # Another writer may have renewed the notes between the reading and its commit.
-    if notes is None or read_version != [notes.delta_version]:
+def _changed_documents(
+    store: Store, manifest: Manifest, definitions: Definitions
+) -> _Changed | None:
+    """None where everything must be read: other rules or code, or the last run's notes are gone."""
+    previous = previous_run(store, STAGE, _configuration(definitions))
+    if previous is None:
         return None
     try:
-        heads = latest_notes(store.read(NOTES, columns=_HEADS, at=manifest.version))
-        mentions = store.read(NOTE_MENTIONS, at=manifest.version)
+        series = changed_values(
+            store, NOTES, "note_series_id", since=previous, now=manifest, columns=_HEADS
+        )
+        where = {"note_series_id": series}
+        old_heads = store.read_version(NOTES, previous.inputs[NOTES.name], _HEADS, where)
     except WarehouseError:
         return None
-    columns = (heads.column(name).to_pylist() for name in _IDENTITY)
-    return dict(zip(*columns, strict=True)), mentions
+    return _Changed(old_heads, store.read(NOTES, columns=_HEADS, where=where, at=manifest.version))
 
 
-def _mine(store: Store, stale: pa.Table, definitions: Definitions, progress: Progress) -> pa.Table:
+def _texts(heads: pa.Table) -> dict[str, str]:
+    """SHA-256 of the text by note."""
+    return dict(zip(*(heads.column(name).to_pylist() for name in _IDENTITY), strict=True))
+
+
+def _mine(
+    store: Store,
+    manifest: Manifest,
+    stale: pa.Table,
+    definitions: Definitions,
+    progress: Progress,
+) -> pa.Table:
     """Mentions of some notes, read in batches; ``stale`` and the store sort by note_id."""
     progress.start("mine", stale.num_rows)
     tables = [NOTE_MENTIONS.schema.empty_table()]
     if stale.num_rows:
-        wanted = stale.column("note_id").to_pylist()
-        texts = store.read(NOTES, columns=["note_id", "text"], where={"note_id": wanted})
+        where = {"note_id": stale.column("note_id").combine_chunks()}
+        texts = store.read(NOTES, columns=["note_id", "text"], where=where, at=manifest.version)
         whole = stale.append_column("text", texts.column("text"))
         for batch in whole.combine_chunks().to_batches(max_chunksize=BATCH_NOTES):
             rows = mention_rows(batch, definitions, progress)
@@ -251,6 +269,11 @@ def _row(note_id: str, order: int, mention: Mention, version: str) -> dict[str, 
         "edit": mention.edit or None,
         "definition_hash": version,
     }
+
+
+def _n_rows(manifest: Manifest, table: Table) -> int:
+    version = manifest.tables.get(table.name)
+    return 0 if version is None else version.n_rows
 
 
 def _names(definitions: Sequence[Definition]) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from warehouse_schema.code_version import code_version
 from warehouse_schema.manifest import Manifest, TableVersion, publish_manifest
+from warehouse_schema.row_filter import other_rows
 from warehouse_schema.table import Table
 from warehouse_schema.tables.runs import LINEAGE
 
@@ -33,12 +33,14 @@ class Commit:
         stage: str,
         configuration_hash: str,
         run_id: str | None,
+        is_recorded: bool,
     ) -> None:
         self._store = store
         self._base = base
         self._stage = stage
         self._configuration_hash = configuration_hash
         self._run_id = run_id
+        self._is_recorded = is_recorded
         self._written: dict[str, TableVersion] = {}
         self._inputs: dict[str, int] = {}
 
@@ -72,34 +74,44 @@ class Commit:
             self._inputs[table.name] = -1 if version is None else version.delta_version
 
     def replace(
-        self, table: Table, rows: pa.Table, *, where: Mapping[str, str | int] | None = None
+        self, table: Table, rows: pa.Table, *, where: Mapping[str, object] | None = None
     ) -> None:
-        """Replace the whole table, or the rows whose columns equal ``where``."""
+        """Replace the whole table, or the rows that ``where`` names as in ``Store.read``.
+
+        A replacement by the very rows that are there writes nothing, nor does any other method.
+        """
         rows = self._store.conform(table, rows)
+        current = self._store.read_version(table, self._current(table))
         if where:
-            kept = self._without(table, where)
+            kept = other_rows(current, where)
             rows = self._store.conform(table, pa.concat_tables([kept, rows]))
-        self._write(table, rows, is_append=False)
+        if not rows.equals(current):
+            self._write(table, rows, is_append=False)
 
     def append(self, table: Table, rows: pa.Table) -> None:
         """Add rows whose primary keys are new; the caller vouches that they are."""
-        self._write(table, self._store.conform(table, rows), is_append=True)
+        if rows.num_rows:
+            self._write(table, self._store.conform(table, rows), is_append=True)
 
     def upsert(self, table: Table, rows: pa.Table) -> None:
         """Add rows, replacing those that have the same primary key."""
         rows = self._store.conform(table, rows)
-        current = self._store.read_version(table, self._current(table))
-        if current.num_rows == 0:
-            self._write(table, rows, is_append=False)
-            return
-        keys = list(table.primary_key)
-        kept = current.join(rows.select(keys), keys=keys, join_type="left anti")
-        merged = pa.concat_tables([kept.select(table.schema.names).cast(table.schema), rows])
-        self._write(table, self._store.conform(table, merged), is_append=False)
+        kept = self._keep_others(table, rows.select(list(table.primary_key)))
+        self.replace(table, pa.concat_tables([kept, rows]))
+
+    def remove(self, table: Table, keys: pa.Table) -> None:
+        """Take rows away.
+
+        Args:
+            table: Declared table.
+            keys: The primary keys of the rows, one column each; keys that are not there count
+                for nothing.
+        """
+        self.replace(table, self._keep_others(table, keys))
 
     def publish(self) -> None:
         """Write lineage and publish the manifest; called once, by ``Store.commit``."""
-        if not self._written:
+        if not self._written and not self._is_recorded:
             return
         self._write_lineage()
         publish_manifest(
@@ -116,13 +128,14 @@ class Commit:
     def _current(self, table: Table) -> TableVersion | None:
         return self._written.get(table.name) or self._base.tables.get(table.name)
 
-    def _without(self, table: Table, where: Mapping[str, str | int]) -> pa.Table:
+    def _keep_others(self, table: Table, keys: pa.Table) -> pa.Table:
+        """Rows of the table whose primary keys are not among ``keys``."""
         current = self._store.read_version(table, self._current(table))
-        matches = pa.array([True] * current.num_rows, pa.bool_())
-        for name, value in where.items():
-            equal = pc.equal(current.column(name), pa.scalar(value))
-            matches = pc.and_(matches, equal.fill_null(False))
-        return current.filter(pc.invert(matches))
+        names = list(table.primary_key)
+        # An Arrow join carries no list columns: only keys and row numbers go through it.
+        numbered = current.select(names).append_column("row", pa.array(range(current.num_rows)))
+        kept = numbered.join(keys.select(names), keys=names, join_type="left anti")
+        return current.take(kept.column("row").sort())
 
     def _write(self, table: Table, rows: pa.Table, *, is_append: bool) -> None:
         folder = self._store.table_folder(table)

@@ -76,15 +76,15 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
 
     Args:
         warehouse: The warehouse folder.
-        version: Manifest number, or None for the newest.
+        version: Manifest number (0: before the first one), or None for the newest.
 
     Raises:
         WarehouseError: There is no such version, or its file is torn.
     """
     versions = list_versions(warehouse)
+    if version == 0 or (version is None and not versions):
+        return Manifest()
     if version is None:
-        if not versions:
-            return Manifest()
         version = versions[-1]
     elif version not in versions:
         known = f"1 to {versions[-1]}" if versions else "none yet"

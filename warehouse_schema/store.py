@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -28,6 +27,7 @@ from warehouse_schema.manifest import (
     file_sha256,
     manifest_at,
 )
+from warehouse_schema.row_filter import row_condition
 from warehouse_schema.table import Table
 from warehouse_schema.tables import TABLES
 from warehouse_schema.validation import conform
@@ -90,7 +90,7 @@ class Store:
         if not files:
             return table.schema.empty_table().select(columns or table.schema.names)
         nullable = pa.schema([field.with_nullable(True) for field in table.schema])
-        condition = _condition(where or {})
+        condition = row_condition(where or {})
         wanted = sorted({*(columns or table.schema.names), *table.primary_key})
         rows = ds.dataset([str(file) for file in files], schema=nullable, format="parquet")
         rows = rows.to_table(columns=wanted, filter=condition)
@@ -126,6 +126,7 @@ class Store:
         stage: str,
         configuration: Mapping[str, object] | None = None,
         run_id: str | None = None,
+        is_recorded: bool = False,
     ) -> Iterator[Commit]:
         """Write tables; all of them become visible when the block ends without an error.
 
@@ -136,6 +137,8 @@ class Store:
             stage: Name of the stage, kept in lineage.
             configuration: The stage's arguments, hashed into lineage.
             run_id: Training run, for training and evaluation stages.
+            is_recorded: True publishes also where no table changed, so that the stage's next run
+                knows what this one has read.
         """
         with FileLock(self.home.warehouse / ".writer.lock"):
             commit = Commit(
@@ -144,6 +147,7 @@ class Store:
                 stage=stage,
                 configuration_hash=configuration_hash(configuration or {}),
                 run_id=run_id,
+                is_recorded=is_recorded,
             )
             yield commit
             commit.publish()
@@ -173,17 +177,3 @@ class Store:
         if TABLES.get(table.name) is not table:
             raise WarehouseError(f"Table {table.name} is not declared in warehouse_schema.")
         return conform(table, rows)
-
-
-def _condition(where: Mapping[str, object]) -> pc.Expression | None:
-    condition: pc.Expression | None = None
-    for name, value in where.items():
-        field = pc.field(name)
-        if value is None:
-            term = field.is_null()
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            term = field.isin(list(value))
-        else:
-            term = field == value
-        condition = term if condition is None else condition & term
-    return condition
