@@ -56,11 +56,16 @@ class CodeSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linkage:
-    """Window around the study's start in which evidence counts, in hours and days."""
+    """Window around the study's start in which evidence counts, and how a film finds its stay.
+
+    ``prefer`` orders the reasons for a stay, ``ties`` what settles a tie (etl.linkage).
+    """
 
     hours_before_study: int
     hours_after_study: int
     closed_days_before_negative: int
+    prefer: tuple[str, ...]
+    ties: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +122,30 @@ def read_definitions(folder: Path) -> Definitions:
     return definitions
 
 
+def shared_linkage(definitions: Sequence[Definition]) -> Linkage:
+    """The widest window of some definitions, and the order and ties that they share.
+
+    Raises:
+        ConfigurationError: they order stays differently; a film is linked once for all findings.
+    """
+    first, *others = (definition.linkage for definition in definitions)
+    for other in others:
+        if (other.prefer, other.ties) != (first.prefer, first.ties):
+            raise ConfigurationError(
+                "linkage: the definitions differ in prefer or ties, but a film is linked once for "
+                "all findings. Give the same in each definition."
+            )
+    return Linkage(
+        hours_before_study=max(each.hours_before_study for each in (first, *others)),
+        hours_after_study=max(each.hours_after_study for each in (first, *others)),
+        closed_days_before_negative=max(
+            each.closed_days_before_negative for each in (first, *others)
+        ),
+        prefer=first.prefer,
+        ties=first.ties,
+    )
+
+
 def select_definitions(
     definitions: Sequence[Definition], findings: Sequence[str] | None
 ) -> Definitions:
@@ -161,7 +190,13 @@ def _definition(path: Path, raw: Mapping[str, Any]) -> Definition:
             is_normal_site_negative=bool(terms.get("normal", False)),
             is_numbered=bool(terms.get("numbered", False)),
             codes={name: _code_set(path, name, body) for name, body in raw["codes"].items()},
-            linkage=Linkage(**{key: int(value) for key, value in linkage.items()}),
+            linkage=Linkage(
+                hours_before_study=int(linkage["hours_before_study"]),
+                hours_after_study=int(linkage["hours_after_study"]),
+                closed_days_before_negative=int(linkage["closed_days_before_negative"]),
+                prefer=tuple(map(str, linkage["prefer"])),
+                ties=tuple(map(str, linkage["ties"])),
+            ),
             weights={key: float(value) for key, value in raw["weights"].items()},
         )
     except KeyError as error:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_ORDER = ("accession", "contains", "window")
 _WORDS = {
     "accession": "the film's report was written in it",
     "contains": "the film was taken within the stay",
     "window": "the stay lies near the film",
+}
+_LOST = {
+    "nearest": "the chosen one is nearer",
+    "latest_start": "as near as the chosen one, which began later",
+    "earliest_start": "as near as the chosen one, which began earlier",
+    "encounter_id": "level with the chosen one, which comes first by its id",
 }
 
 
@@ -43,12 +48,8 @@ def _verdict(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> str:
     words = _WORDS.get(row["reason"], row["reason"])
     if best is None or row is best:
         return f"chosen: {words}"
-    if row["reason"] != best["reason"] and row["reason"] in _ORDER:
+    if row["lost_by"] == "reason":
         better = _WORDS.get(best["reason"], best["reason"])
         return f"lost: {words}; the chosen one counts more: {better}"
-    if row["distance_hours"] != best["distance_hours"]:
-        return (
-            f"lost: {words}, {row['distance_hours']:.1f} h away; the chosen one is nearer "
-            f"({best['distance_hours']:.1f} h)"
-        )
-    return f"lost: {words}, as near as the chosen one, which began later or comes first by id"
+    hours = f"{row['distance_hours']:.1f} h away, the chosen one {best['distance_hours']:.1f} h"
+    return f"lost: {words} ({hours}); {_LOST[row['lost_by']]}"

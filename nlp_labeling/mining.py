@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from nlp_labeling.definition import Definition, Definitions
 from nlp_labeling.mentions import Mention
 from nlp_labeling.note_files import label_texts
 from nlp_labeling.rule import definition_hash
+from warehouse_schema.code_version import code_hash
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.manifest import Manifest
 from warehouse_schema.previous_run import changed_values, previous_run
@@ -197,13 +197,9 @@ def _configuration(definitions: Sequence[Definition]) -> dict[str, object]:
     }
 
 
-@cache
 def labelling_code_hash() -> str:
-    """SHA-256 over this package's modules: other code may read a text differently."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+    """SHA-256 over this package's modules: other code may read or weigh differently."""
+    return code_hash(Path(__file__).parent)
 
 
 def latest_notes(notes: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from functools import cache
 from importlib.metadata import version
@@ -24,3 +25,12 @@ def code_version() -> str:
     except (OSError, subprocess.SubprocessError):
         return release
     return f"{release}+g{commit}"
+
+
+@cache
+def code_hash(path: Path) -> str:
+    """SHA-256 over a module, or over all modules of a folder: what other code would answer."""
+    digest = hashlib.sha256()
+    for module in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+        digest.update(f"{module.name}\0".encode() + module.read_bytes())
+    return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
@@ -133,7 +134,8 @@ class Commit:
         current = self._store.read_version(table, self._current(table))
         names = list(table.primary_key)
         # An Arrow join carries no list columns: only keys and row numbers go through it.
-        numbered = current.select(names).append_column("row", pa.array(range(current.num_rows)))
+        numbers = pa.array(np.arange(current.num_rows, dtype=np.int64))
+        numbered = current.select(names).append_column("row", numbers)
         kept = numbered.join(keys.select(names), keys=names, join_type="left anti")
         return current.take(kept.column("row").sort())
 

@@ -71,15 +71,18 @@ def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 
 
 def link(settings: Settings, *, progress: Progress = SILENT) -> Counts:
-    """Images to encounters, within the widest window of the label definitions."""
-    from etl.linkage import link_images
+    """Images to encounters, by the label definitions' rule and their widest window."""
+    from etl.linkage import LinkRule, link_images
+    from nlp_labeling.definition import shared_linkage
 
-    windows = [definition.linkage for definition in definitions(settings)]
-    progress.start("link", None)
-    summary = link_images(
-        store=open_store(settings),
-        hours_before=max(window.hours_before_study for window in windows),
-        hours_after=max(window.hours_after_study for window in windows),
+    linkage = shared_linkage(definitions(settings))
+    rule = LinkRule(
+        hours_before=linkage.hours_before_study,
+        hours_after=linkage.hours_after_study,
+        prefer=linkage.prefer,
+        ties=linkage.ties,
     )
+    progress.start("link", None)
+    summary = link_images(store=open_store(settings), rule=rule)
     progress.finish()
     return counts(summary)

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.extraction import extract_records
-from etl.linkage import link_images
+from etl.linkage import LinkRule, link_images
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.site_mapping import load_site_mapping
 from etl.synthetic_hospital.hospital import write_hospital
-from nlp_labeling.definition import load_definitions
+from nlp_labeling.definition import load_definitions, shared_linkage
 from nlp_labeling.image_labels import label_images
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mining import mine_mentions
@@ -118,12 +118,9 @@ def measured(folder: Path, *, n_patients: int, seed: int) -> dict[str, Accuracy]
     assert len(rows) > 0.9 * sum(film["is_frontal"] for film in films)
     with store.commit(stage="test") as commit:
         commit.upsert(IMAGES, pa.Table.from_pylist(rows, schema=IMAGES.schema))
-    windows = [definition.linkage for definition in definitions]
-    link_images(
-        store=store,
-        hours_before=max(window.hours_before_study for window in windows),
-        hours_after=max(window.hours_after_study for window in windows),
-    )
+    linkage = shared_linkage(definitions)
+    rule = LinkRule(hours_before=linkage.hours_before_study, hours_after=linkage.hours_after_study)
+    link_images(store=store, rule=rule)
     mine_mentions(store=store, definitions=definitions)
     label_images(store=store, definitions=definitions, as_of_datetime=AS_OF)
     labels = {

@@ -64,6 +64,12 @@ IMAGE_LINKS = Table(
         flag("is_chosen", "True for the encounter the image is linked to."),
         text("reason", "accession, contains (film within the stay) or window (near the stay)."),
         real("distance_hours", "Hours from the stay to the film; 0 within the stay."),
+        text(
+            "lost_by",
+            "What the chosen one has over it: reason, nearest, latest_start, earliest_start or "
+            "encounter_id.",
+            null_meaning="it is the chosen one",
+        ),
     ),
 )
 

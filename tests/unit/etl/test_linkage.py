@@ -1,12 +1,17 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from etl.linkage import link_images
+from etl.linkage import REASONS, LinkRule, link_images
 from warehouse_schema.errors import ArgumentError
+from warehouse_schema.home import Home
 from warehouse_schema.store import Store
+from warehouse_schema.table import Table
 from warehouse_schema.tables.imaging import IMAGE_LINKS, IMAGES
 from warehouse_schema.tables.records import ENCOUNTERS, NOTES
 
@@ -102,12 +107,13 @@ def test_candidates_are_ranked_by_the_stated_rule(
     put(IMAGES, [make_image("I1", acquired_datetime=FILM, accession_id="A1")])
     put(ENCOUNTERS, stays)
     put(NOTES, [_report(name) for name in reports])
-    summary = link_images(store=store, hours_before=48, hours_after=72)
+    summary = link_images(store=store, rule=LinkRule(hours_before=48, hours_after=72))
     links = sorted(store.read(IMAGE_LINKS).to_pylist(), key=lambda row: row["rank"])
     assert [
         (row["encounter_id"], row["reason"], row["distance_hours"]) for row in links
     ] == expected
     assert [row["is_chosen"] for row in links] == [True, False][: len(links)]
+    assert [row["lost_by"] is None for row in links] == [True, False][: len(links)]
     assert (summary.n_linked, summary.n_ambiguous) == (bool(links), len(links) > 1)
 
 
@@ -117,9 +123,128 @@ def test_without_a_time_only_the_report_links(
     put(IMAGES, [make_image("I1", accession_id="A1"), make_image("I2")])
     put(ENCOUNTERS, [_stay("a", -5, 5), _stay("b", -5, None)])
     put(NOTES, [_report("a")])
-    assert link_images(store=store, hours_before=1, hours_after=1).reasons == {"accession": 1}
+    assert link_images(store=store, rule=LinkRule(hours_before=1, hours_after=1)).reasons == {
+        "accession": 1
+    }
 
 
-def test_negative_hours_are_refused(store: Store) -> None:
-    with pytest.raises(ArgumentError, match="hours_after is -1"):
-        link_images(store=store, hours_before=0, hours_after=-1)
+@pytest.mark.parametrize(
+    ("prefer", "ties", "chosen", "lost_by"),
+    [
+        (REASONS, ("nearest",), "inside", ["reason", "reason"]),
+        (("window", "contains", "accession"), ("nearest",), "near", ["nearest", "reason"]),
+        (
+            ("window", "contains", "accession"),
+            ("latest_start",),
+            "near",
+            ["latest_start", "reason"],
+        ),
+        (
+            ("window", "contains", "accession"),
+            ("earliest_start",),
+            "far",
+            ["earliest_start", "reason"],
+        ),
+        (("window", "contains", "accession"), (), "far", ["encounter_id", "reason"]),
+    ],
+)
+def test_the_rule_orders_reasons_and_ties(
+    *,
+    store: Store,
+    put: Callable[..., None],
+    make_image: Callable[..., dict[str, Any]],
+    prefer: tuple[str, ...],
+    ties: tuple[str, ...],
+    chosen: str,
+    lost_by: list[str],
+) -> None:
+    put(IMAGES, [make_image("I1", acquired_datetime=FILM)])
+    put(ENCOUNTERS, [_stay("far", -40, -30), _stay("near", -20, -10), _stay("inside", -5, 5)])
+    rule = LinkRule(hours_before=48, hours_after=48, prefer=prefer, ties=ties)
+    link_images(store=store, rule=rule)
+    links = sorted(store.read(IMAGE_LINKS).to_pylist(), key=lambda row: row["rank"])
+    assert links[0]["encounter_id"] == chosen
+    assert [row["lost_by"] for row in links[1:]] == lost_by
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_any_changes_the_links_are_those_of_linking_all(
+    *,
+    store: Store,
+    tmp_path: Path,
+    put: Callable[..., None],
+    make_image: Callable[..., dict[str, Any]],
+    seed: int,
+) -> None:
+    generator = np.random.default_rng(seed)
+
+    def some(n: int) -> list[int]:
+        return generator.permutation(6)[: generator.integers(1, n)].tolist()
+
+    def publish(target: Store) -> None:
+        for table, rows in state.items():
+            with target.commit(stage="extract") as commit:
+                commit.replace(
+                    table, pa.Table.from_pylist(list(rows.values()), schema=table.schema)
+                )
+
+    state: dict[Table, dict[str, dict[str, Any]]] = {IMAGES: {}, ENCOUNTERS: {}, NOTES: {}}
+    rule = LinkRule(hours_before=20, hours_after=20)
+    n_linked = []
+    for number in range(8):
+        for k in some(4):
+            hours = int(generator.integers(-40, 40))
+            state[ENCOUNTERS][f"E{k}"] = _stay(f"E{k}", hours, hours + 8, f"P{k % 3}")
+            film = FILM + timedelta(hours=int(generator.integers(-9, 9)))
+            state[IMAGES][f"I{k}"] = make_image(
+                f"I{k}", patient_id=f"P{k % 3}", acquired_datetime=film, accession_id=f"A{k}"
+            )
+        for k in some(3):
+            note = _report(f"E{k}") | {"patient_id": f"P{k % 3}", "accession_id": f"A{k}"}
+            state[NOTES][f"N{k}"] = note
+        for rows in state.values():
+            for key in list(rows)[: int(generator.random() < 0.4)]:
+                del rows[key]
+        publish(store)
+        n_linked.append(link_images(store=store, rule=rule).n_patients_linked)
+        fresh = Store(Home(tmp_path / f"fresh{number}"))
+        publish(fresh)
+        summary = link_images(store=fresh, rule=rule)
+        assert store.read(IMAGE_LINKS).equals(fresh.read(IMAGE_LINKS))
+        again = link_images(store=store, rule=rule)
+        assert again.n_patients_linked == 0
+        assert (again.n_images, again.n_linked, again.n_ambiguous, again.reasons) == (
+            summary.n_images,
+            summary.n_linked,
+            summary.n_ambiguous,
+            summary.reasons,
+        )
+    assert min(n_linked) < 3
+
+
+def test_a_night_without_changes_links_and_writes_nothing(
+    store: Store, put: Callable[..., None], make_image: Callable[..., dict[str, Any]]
+) -> None:
+    put(IMAGES, [make_image("I1", acquired_datetime=FILM)])
+    put(ENCOUNTERS, [_stay("a", -5, 5)])
+    rule = LinkRule(hours_before=1, hours_after=1)
+    assert link_images(store=store, rule=rule).n_patients_linked == 1
+    version = store.manifest().version
+    assert link_images(store=store, rule=rule).n_patients_linked == 0
+    assert store.manifest().version == version
+    other = LinkRule(hours_before=2, hours_after=1)
+    assert link_images(store=store, rule=other).n_patients_linked == 1
+
+
+WRONG_RULES: list[tuple[dict[str, Any], str]] = [
+    ({"hours_after": -1}, "hours_after is -1"),
+    ({"hours_before": float("nan")}, "hours_before is nan"),
+    ({"prefer": ("accession", "window")}, "prefer is accession, window; give accession, contains"),
+    ({"ties": ("nearest", "oldest")}, "ties names oldest; allowed: nearest"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), WRONG_RULES)
+def test_a_wrong_rule_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        LinkRule(**{"hours_before": 0, "hours_after": 0, **values})
