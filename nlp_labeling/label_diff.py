@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from nlp_labeling.definition import Definitions
-from nlp_labeling.image_labels import Labels, preview_labels
+from nlp_labeling.image_labels import preview_labels
+from nlp_labeling.label_assignment import Labels
 from nlp_labeling.label_changes import Flip, label_flips
 from nlp_labeling.mining import read_mentions
 from warehouse_schema.progress import SILENT, Progress

@@ -90,7 +90,7 @@ def mine_mentions(
     if not is_unchanged:
         where = None if reading.note_ids is None else {"note_id": reading.note_ids}
         with store.commit(
-            stage=STAGE, configuration=_configuration(definitions), is_recorded=True
+            stage=STAGE, configuration=labelling_configuration(definitions), is_recorded=True
         ) as commit:
             commit.uses(NOTES, at=manifest.version)
             commit.replace(NOTE_MENTIONS, reading.mentions, where=where)
@@ -136,7 +136,7 @@ def _changed_documents(
     store: Store, manifest: Manifest, definitions: Definitions
 ) -> _Changed | None:
     """None where everything must be read: other rules or code, or the last run's notes are gone."""
-    previous = previous_run(store, STAGE, _configuration(definitions))
+    previous = previous_run(store, STAGE, labelling_configuration(definitions))
     if previous is None:
         return None
     try:
@@ -188,8 +188,8 @@ def _with_heads(mentions: pa.Table, heads: pa.Table) -> pa.Table:
     return pa.table(columns, schema=NOTE_MENTIONS.schema)
 
 
-def _configuration(definitions: Sequence[Definition]) -> dict[str, object]:
-    """All that decides what is read out of a text."""
+def labelling_configuration(definitions: Sequence[Definition]) -> dict[str, object]:
+    """All but the records that decides mentions and labels."""
     return {
         "definition_hash": definition_hash(),
         "findings": _names(definitions),

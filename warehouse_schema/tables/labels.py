@@ -83,6 +83,11 @@ IMAGE_LABELS = Table(
         real("score", "Weighted sum of the evidence, positive minus negative."),
         integer("n_evidence", "Evidence rows considered."),
         flag("is_conflict", "True where evidence of both kinds met."),
+        flag(
+            "is_encounter_closed",
+            "True where the linked encounter had ended the definition's number of days before.",
+            null_meaning="public label",
+        ),
         text("definition_hash", "Hash of definitions and rules."),
     ),
 )
@@ -97,7 +102,10 @@ LABEL_CHANGES = Table(
         text("finding", "Finding."),
         text("old_label", "Label before.", null_meaning="the image is new"),
         text("new_label", "Label now.", null_meaning="the image left"),
-        text("cause", "new_image, code, note, link, definition or removed."),
+        text(
+            "cause",
+            "new_image, code, note, link, definition, time (the encounter closed) or removed.",
+        ),
         moment("changed_datetime", "When the run was committed.", is_volatile=True),
     ),
 )

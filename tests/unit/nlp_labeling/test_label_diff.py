@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_hospital import DEFINITIONS, NOW, STUDY, Hospital
 
-from nlp_labeling import image_labels, mining
+from nlp_labeling import label_assignment, mining
 from nlp_labeling.label_diff import diff_labels, preview_diff
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.tables.records import ENCOUNTERS
@@ -67,7 +67,7 @@ def test_a_dry_run_shows_changed_rules_and_writes_nothing(
 ) -> None:
     hospital.run()
     version = hospital.store.manifest().version
-    for module in (mining, image_labels):
+    for module in (mining, label_assignment):
         monkeypatch.setattr(module, "definition_hash", lambda: "other rules")
     # Other rules deny nothing any more: the report's denial becomes an affirmation.
     rows = mining.mention_rows
