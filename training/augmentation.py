@@ -7,6 +7,7 @@ draws what the uninterrupted one drew. Shapes: B films, C channels, H x W pixels
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 
 from training.recipe import Recipe
 
-_STREAM = 1
+_STREAM, _SECOND_VIEW_STREAM = 1, 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class AugmentationDraws:
         zoom: Magnification.
         contrast: Factor about mid-grey.
         intensity: Offset of grey levels in [0, 1].
+        second_contrast: The same for a second view of the same geometry.
+        second_intensity: Likewise.
     """
 
     rotation_rad: NDArray[np.float32]
@@ -36,6 +39,8 @@ class AugmentationDraws:
     zoom: NDArray[np.float32]
     contrast: NDArray[np.float32]
     intensity: NDArray[np.float32]
+    second_contrast: NDArray[np.float32]
+    second_intensity: NDArray[np.float32]
 
     def part(self, start: int, stop: int) -> AugmentationDraws:
         """The draws of some of the batch's films."""
@@ -47,10 +52,12 @@ def draw_augmentation(
     recipe: Recipe, *, seed: int, epoch: int, step: int, n_films: int
 ) -> AugmentationDraws:
     """Draws of one global batch: f(seed, epoch, step)."""
-    rng = np.random.Generator(
-        np.random.Philox(np.random.SeedSequence([seed, _STREAM, epoch, step]))
+    rng, second_rng = (
+        np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stream, epoch, step])))
+        for stream in (_STREAM, _SECOND_VIEW_STREAM)
     )
     unit = rng.uniform(-1.0, 1.0, size=(4, n_films)).astype(np.float32)
+    second = second_rng.uniform(-1.0, 1.0, size=(2, n_films)).astype(np.float32)
     is_flipped = rng.random(n_films) < 0.5
     return AugmentationDraws(
         rotation_rad=unit[0] * np.float32(np.deg2rad(recipe.max_rotation_deg)),
@@ -58,6 +65,8 @@ def draw_augmentation(
         zoom=1 + unit[1] * np.float32(recipe.max_zoom),
         contrast=1 + unit[2] * np.float32(recipe.max_contrast),
         intensity=unit[3] * np.float32(recipe.max_intensity),
+        second_contrast=1 + second[0] * np.float32(recipe.max_contrast),
+        second_intensity=second[1] * np.float32(recipe.max_intensity),
     )
 
 
@@ -91,17 +100,51 @@ def augment(
         Films (B, 1, S, S) float32 in [0, 1]; masks (B, C, S, S) float32 in [0, 1]. What comes
         from outside a film is 0 in both.
     """
-    device = films.device
+    plain, warped = warp_films(films, masks, draws, size_px=size_px)
+    return change_grey_levels(plain, draws.contrast, draws.intensity), warped
+
+
+def warp_films(
+    films: Tensor, masks: Tensor, draws: AugmentationDraws, *, size_px: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The geometry of ``augment`` alone: films (B, 1, S, S) in [0, 1] and masks (B, C, S, S)."""
     stacked = torch.cat([films.unsqueeze(1), masks], dim=1).float()
     size = size_px or films.shape[-1]
     matrix = torch.from_numpy(inverse_affine(draws) * np.float32(size / films.shape[-1]))
-    grid = functional.affine_grid(
-        matrix.to(device), [*stacked.shape[:2], size, size], align_corners=False
+    warped = warp(stacked, matrix.to(films.device), size_px=size)
+    return warped[:, :1] / 255.0, warped[:, 1:]
+
+
+def change_grey_levels(
+    films: Tensor, contrast: NDArray[np.float32], intensity: NDArray[np.float32]
+) -> Tensor:
+    """Contrast about mid-grey, then an offset, per film; clipped to [0, 1]."""
+    factor, offset = (
+        torch.from_numpy(values).to(films.device)[:, None, None, None]
+        for values in (contrast, intensity)
     )
-    warped = functional.grid_sample(
-        stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    return ((films - 0.5) * factor + 0.5 + offset).clamp(0.0, 1.0)
+
+
+def warp(
+    maps: Tensor, matrix: Tensor, *, size_px: int, padding: Literal["zeros", "border"] = "zeros"
+) -> Tensor:
+    """Sample maps (B, C, H, W) bilinearly where a matrix (B, 2, 3) from output to input points.
+
+    Args:
+        maps: Float maps.
+        matrix: In affine_grid's frame, from -1 to 1.
+        size_px: Side of the result.
+        padding: What lies outside: 0, or the nearest edge.
+    """
+    size = [*maps.shape[:2], size_px, size_px]
+    grid = functional.affine_grid(matrix, size, align_corners=False)
+    return functional.grid_sample(
+        maps, grid, mode="bilinear", padding_mode=padding, align_corners=False
     )
-    contrast = torch.from_numpy(draws.contrast).to(device)[:, None, None, None]
-    intensity = torch.from_numpy(draws.intensity).to(device)[:, None, None, None]
-    grey = ((warped[:, :1] / 255.0 - 0.5) * contrast + 0.5 + intensity).clamp(0.0, 1.0)
-    return grey, warped[:, 1:]
+
+
+def inverted(matrix: Tensor) -> Tensor:
+    """The matrices (B, 2, 3) that undo warps about the centre (no translation)."""
+    turned = torch.linalg.inv(matrix[:, :, :2].double()).to(matrix.dtype)
+    return torch.cat([turned, torch.zeros_like(matrix[:, :, 2:])], dim=2)

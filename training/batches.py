@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from training.augmentation import AugmentationDraws, augment, draw_augmentation
+from training.augmentation import (
+    AugmentationDraws,
+    change_grey_levels,
+    draw_augmentation,
+    inverse_affine,
+    warp_films,
+)
 from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
@@ -36,6 +42,11 @@ class Batch:
         valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
         roles: A Role per film and finding, (B, K) int8.
         n_global: Films of the whole step, of which these are a part.
+        second_view: The films with other grey levels and the same geometry, like ``films``; None
+            for methods that need none.
+        rows: Each film's number in the training set, (B,).
+        geometry: Matrices from the augmented to the plain film, (B, 2, 3) in affine_grid's frame.
+        n_steps_done: Optimiser steps of the run before this one.
     """
 
     films: Tensor
@@ -43,6 +54,10 @@ class Batch:
     valid_cells: Tensor
     roles: Tensor
     n_global: int
+    second_view: Tensor | None = None
+    rows: Tensor | None = None
+    geometry: Tensor | None = None
+    n_steps_done: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,8 @@ class _Read:
     roles: Tensor
     draws: AugmentationDraws
     n_global: int
+    rows: Tensor
+    n_steps_done: int
 
 
 class BatchLoader:
@@ -63,6 +80,7 @@ class BatchLoader:
         seed: Seed of order and augmentation.
         device: Where batches go.
         crop_px: Side of the windows to train on; None: whole films.
+        has_second_view: True adds ``Batch.second_view``.
 
     Attributes:
         waited_s: Seconds the trainer has waited for data.
@@ -76,14 +94,20 @@ class BatchLoader:
         seed: int,
         device: torch.device,
         crop_px: int | None = None,
+        has_second_view: bool = False,
     ) -> None:
         self._films = films
         self._recipe = recipe
         self._seed = seed
         self._device = device
         self._crop_px = crop_px
+        self._has_second_view = has_second_view
         self._is_positive = films.subsets != "N"
         self.waited_s = 0.0
+
+    def __len__(self) -> int:
+        """Training films."""
+        return len(self._films)
 
     def steps(self, epoch: int, *, first_step: int = 0) -> Iterator[list[Batch]]:
         """The micro-batches of each step of an epoch, from ``first_step`` on."""
@@ -94,7 +118,8 @@ class BatchLoader:
             ahead: list[Future[list[_Read]]] = []
             for step in range(first_step, len(order) + _AHEAD):
                 if step < len(order):
-                    ahead.append(reader.submit(self._read_step, epoch, step, order[step]))
+                    n_done = (epoch - 1) * len(order) + step
+                    ahead.append(reader.submit(self._read_step, epoch, step, order[step], n_done))
                 if len(ahead) > _AHEAD or step >= len(order):
                     if not ahead:
                         return
@@ -106,7 +131,9 @@ class BatchLoader:
         self.waited_s += time.perf_counter() - started
         return [self._to_device(part) for part in parts]
 
-    def _read_step(self, epoch: int, step: int, rows: NDArray[np.intp]) -> list[_Read]:
+    def _read_step(
+        self, epoch: int, step: int, rows: NDArray[np.intp], n_steps_done: int
+    ) -> list[_Read]:
         counter = {"seed": self._seed, "epoch": epoch, "step": step}
         draws = draw_augmentation(self._recipe, **counter, n_films=len(rows))
         centres = None
@@ -120,7 +147,17 @@ class BatchLoader:
                 rows[start:stop], None if centres is None else centres[start:stop]
             )
             roles = torch.from_numpy(self._films.roles[rows[start:stop]])
-            parts.append(_Read(films, masks, roles, draws.part(start, stop), len(rows)))
+            parts.append(
+                _Read(
+                    films,
+                    masks,
+                    roles,
+                    draws.part(start, stop),
+                    n_global=len(rows),
+                    rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
+                    n_steps_done=n_steps_done,
+                )
+            )
         return parts
 
     def _pixels(
@@ -138,12 +175,27 @@ class BatchLoader:
     def _to_device(self, part: _Read) -> Batch:
         films = part.films.to(self._device, non_blocking=True)
         masks = part.masks.to(self._device, non_blocking=True)
-        grey, warped = augment(films, masks, part.draws, size_px=self._crop_px)
+        draws = part.draws
+        plain, warped = warp_films(films, masks, draws, size_px=self._crop_px)
         cells = functional.avg_pool2d(warped, STRIDE)
+        second = None
+        if self._has_second_view:
+            second = _as_input(plain, draws.second_contrast, draws.second_intensity)
         return Batch(
-            films=normalise(grey).contiguous(memory_format=torch.channels_last),
+            films=_as_input(plain, draws.contrast, draws.intensity),
             targets=cells[:, :-1],
             valid_cells=cells[:, -1:] >= 0.5,
             roles=part.roles.to(self._device),
             n_global=part.n_global,
+            second_view=second,
+            rows=part.rows,
+            geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),
+            n_steps_done=part.n_steps_done,
         )
+
+
+def _as_input(
+    films: Tensor, contrast: NDArray[np.float32], intensity: NDArray[np.float32]
+) -> Tensor:
+    grey = change_grey_levels(films, contrast, intensity)
+    return normalise(grey).contiguous(memory_format=torch.channels_last)

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from training.recipe import Recipe
+
 
 class Teacher:
     """EMA of a network's parameters and floating buffers; integer buffers are copied.
@@ -48,3 +50,10 @@ def alpha_per_update(*, alpha_per_48: float, batch_size: int) -> float:
 def alpha_of_horizon(*, n_updates: float) -> float:
     """The coefficient whose memory 1 / (1 - alpha) is ``n_updates`` updates long."""
     return 1.0 - 1.0 / max(n_updates, 1.0)
+
+
+def alpha_of_recipe(recipe: Recipe, n_steps_per_epoch: int) -> float:
+    """The coefficient of one update: of the recipe's horizon, else of its alpha per 48 images."""
+    if recipe.ema_epochs is None:
+        return alpha_per_update(alpha_per_48=recipe.alpha, batch_size=recipe.batch_size)
+    return alpha_of_horizon(n_updates=recipe.ema_epochs * n_steps_per_epoch)

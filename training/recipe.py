@@ -52,6 +52,10 @@ class Recipe:
         ema_epochs: EMA horizon 1 / (1 - alpha) in epochs; for runs too short for alpha.
         a0: Largest sharpening strength (eq. 7).
         t: Centre of the sharpening (eq. 6).
+        consistency_weight: Weight of the mean squared difference in `pi-model`, `mean-teacher` and
+            `temporal-ensembling`, after its rise.
+        consistency_rise: Share of the run's steps over which that weight rises.
+        ensemble_alpha: Momentum of `temporal-ensembling`.
         record_negative: Target of a finding that the record denies on a film positive for another:
             `zero`, `ignore` (no loss) or `distill` (the teacher's map, not sharpened).
         p_fraction: Share of P that takes part (Figure 3), drawn by seed.
@@ -90,6 +94,9 @@ class Recipe:
     ema_epochs: float | None = None
     a0: float = 4.0
     t: float = 0.4
+    consistency_weight: float = 100.0
+    consistency_rise: float = 0.2
+    ensemble_alpha: float = 0.6
     record_negative: RecordNegative = "zero"
     p_fraction: float = 1.0
     batch_mix: BatchMix = "natural"
@@ -208,6 +215,9 @@ _RULES: dict[str, Rule] = {
     "ema_epochs": _optional(_number(0, 1000, is_low_open=True)),
     "a0": _number(1, 1000),
     "t": _number(0.001, 0.999),
+    "consistency_weight": _number(0, 100_000),
+    "consistency_rise": _number(0, 1),
+    "ensemble_alpha": _number(0, 0.9999),
     "record_negative": _choice(RecordNegative),
     "p_fraction": _number(0, 1, is_low_open=True),
     "batch_mix": _choice(BatchMix),

@@ -98,6 +98,7 @@ class Trainer:
             seed=seed,
             device=device,
             crop_px=recipe.crop_px,
+            has_second_view=method.needs_second_view,
         )
         self.optimizer = _optimizer(recipe, student)
         self.standing = Standing()
@@ -115,6 +116,7 @@ class Trainer:
             CheckpointError: The checkpoints found are damaged or of another network.
         """
         self._restore(newest_checkpoint(self.folder, LAST))
+        self.method.open(folder=self.folder, n_films=len(self.loader))
         standing = self.standing
         done = (standing.epoch - 1) * self.n_steps + standing.step
         self.progress.start(f"train {self.method.name}", self.recipe.n_epochs * self.n_steps)
@@ -129,6 +131,7 @@ class Trainer:
 
     def _train_epoch(self, logbook: Logbook) -> None:
         standing = self.standing
+        self.method.begin_epoch(standing.epoch)
         for batches in self.loader.steps(standing.epoch, first_step=standing.step):
             started = time.perf_counter()
             loss = self._step(batches)

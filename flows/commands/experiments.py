@@ -17,7 +17,10 @@ def train(
     context: typer.Context,
     *,
     recipe: Annotated[str | None, typer.Option(help="Recipe, for example paper or demo.")] = None,
-    method: Annotated[str, typer.Option(help="supervised, aals ...")] = "aals",
+    method: Annotated[
+        str,
+        typer.Option(help="supervised, aals, pi-model, mean-teacher or temporal-ensembling."),
+    ] = "aals",
     fold: Annotated[int, typer.Option(min=0, help="Cross-validation fold.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training.")] = None,
     initial_run: Annotated[

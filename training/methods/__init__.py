@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from training.methods.aals import Aals
+from training.methods.mean_teacher import MeanTeacher
 from training.methods.method import Method
+from training.methods.pi_model import PiModel
 from training.methods.supervised import Supervised
+from training.methods.temporal_ensembling import TemporalEnsembling
 from warehouse_schema.errors import ArgumentError
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Supervised, Aals)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Supervised, Aals, PiModel, MeanTeacher, TemporalEnsembling)
+}
 
 
 def method_named(name: str) -> type[Method]:

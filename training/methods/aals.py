@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from training.aals import sharpen
 from training.batches import Batch
-from training.ema import Teacher, alpha_of_horizon, alpha_per_update
+from training.ema import Teacher, alpha_of_recipe
 from training.film_dataset import Role
 from training.losses import batch_loss, bernoulli_kl
 from training.methods.method import Method, StepLosses
@@ -27,11 +27,7 @@ class Aals(Method):
 
     def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
         super().__init__(recipe, student, n_steps_per_epoch=n_steps_per_epoch)
-        if recipe.ema_epochs is None:
-            alpha = alpha_per_update(alpha_per_48=recipe.alpha, batch_size=recipe.batch_size)
-        else:
-            alpha = alpha_of_horizon(n_updates=recipe.ema_epochs * n_steps_per_epoch)
-        self.teacher = Teacher(student, alpha)
+        self.teacher = Teacher(student, alpha_of_recipe(recipe, n_steps_per_epoch))
 
     def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
         """L = L_sup + L_semi (eq. 5)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -40,12 +41,14 @@ class Method(ABC):
         name: Name on the command line and in training_runs.
         uses_p: True where the method trains on R, P and N; else on R and N.
         needs_initial_run: True for a second step, which starts from a first step's best epoch.
+        needs_second_view: True where a batch must hold a second view of its films.
         teacher: The EMA teacher, None for methods without one.
     """
 
     name: ClassVar[str]
     uses_p: ClassVar[bool] = False
     needs_initial_run: ClassVar[bool] = False
+    needs_second_view: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
         self.recipe = recipe
@@ -55,6 +58,19 @@ class Method(ABC):
     @abstractmethod
     def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
         """Losses of a micro-batch."""
+
+    def open(self, *, folder: Path, n_films: int) -> None:
+        """Called once before the first epoch.
+
+        Args:
+            folder: The run's folder, where a method may keep files of its own.
+            n_films: Training films, which ``Batch.rows`` number.
+        """
+        self.folder, self.n_films = folder, n_films
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch, and when a killed run goes on in it."""
+        self.epoch = epoch
 
     def after_step(self, student: nn.Module) -> None:
         """Called after each optimiser step."""

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from training.augmentation import AugmentationDraws, augment, draw_augmentation
+from training.augmentation import (
+    AugmentationDraws,
+    augment,
+    draw_augmentation,
+    inverse_affine,
+    inverted,
+    warp,
+)
 from training.recipe import recipe
 from training.torchvision_operators import import_torchvision
 
@@ -28,6 +35,8 @@ def draws(*, degrees=0.0, is_flipped=False, zoom=1.0, contrast=1.0, intensity=0.
         zoom=np.array([zoom], dtype=np.float32),
         contrast=np.array([contrast], dtype=np.float32),
         intensity=np.array([intensity], dtype=np.float32),
+        second_contrast=np.ones(1, dtype=np.float32),
+        second_intensity=np.zeros(1, dtype=np.float32),
     )
 
 
@@ -117,3 +126,28 @@ def test_a_part_of_the_draws_is_that_of_its_films():
     part = values.part(2, 4)
     assert np.array_equal(part.rotation_rad, values.rotation_rad[2:4])
     assert np.array_equal(part.is_flipped, values.is_flipped[2:4])
+
+
+@pytest.mark.parametrize("is_flipped", [False, True])
+@pytest.mark.parametrize("degrees", [0.0, 9.0])
+def test_a_warp_is_undone_by_its_inverse(degrees, is_flipped):
+    y, x = np.mgrid[:SIZE, :SIZE]
+    film = torch.from_numpy(np.sin(x / 9) * np.cos(y / 9)).float()[None, None]
+    chosen = draws(degrees=degrees, is_flipped=is_flipped, zoom=1.1)
+    matrix = torch.from_numpy(inverse_affine(chosen))
+    there = warp(film, matrix, size_px=SIZE)
+    back = warp(there, inverted(matrix), size_px=SIZE, padding="border")
+    middle = slice(SIZE // 4, -SIZE // 4)
+    torch.testing.assert_close(
+        back[..., middle, middle], film[..., middle, middle], atol=0.02, rtol=0.0
+    )
+    assert not torch.equal(there, film)
+
+
+def test_the_second_view_differs_in_grey_levels_alone(tiny_recipe):
+    first, again = (
+        draw_augmentation(tiny_recipe, seed=3, epoch=1, step=2, n_films=5) for _ in range(2)
+    )
+    assert (first.contrast != first.second_contrast).all()
+    assert (first.intensity != first.second_intensity).all()
+    assert np.array_equal(first.second_contrast, again.second_contrast)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
+import numpy as np
 import pytest
 import torch
 
+from training.augmentation import AugmentationDraws, inverse_affine, warp
 from training.batches import Batch
 from training.film_dataset import Role
 from training.methods import METHODS, method_named
 from training.methods.aals import Aals
+from training.methods.mean_teacher import MeanTeacher
+from training.methods.pi_model import PiModel
 from training.methods.supervised import Supervised
+from training.methods.temporal_ensembling import TemporalEnsembling
 from training.network import build_network
 from warehouse_schema.errors import ArgumentError
 
@@ -27,6 +33,10 @@ def batch_of(roles: list[tuple[int, int]]) -> Batch:
         valid_cells=torch.ones(len(roles), 1, 16, 16, dtype=torch.bool),
         roles=torch.tensor(roles, dtype=torch.int8),
         n_global=len(roles),
+        second_view=torch.randn(len(roles), 1, 64, 64, generator=generator),
+        rows=torch.arange(len(roles)),
+        geometry=torch.eye(2, 3).expand(len(roles), 2, 3),
+        n_steps_done=10**6,
     )
 
 
@@ -133,10 +143,125 @@ def test_alpha_follows_the_recipe(tiny_recipe, student):
     assert by_images.teacher.alpha == pytest.approx(0.999**0.5)
 
 
+BASELINES = [PiModel, MeanTeacher, TemporalEnsembling]
+
+
+def baseline(kind, recipe, student, folder, *, memory=0.9, **changes):
+    """A baseline whose opinion differs from the student's: of another teacher or memory."""
+    recipe = dataclasses.replace(recipe, **changes)
+    method = kind(recipe, build_network(recipe, seed=2)[0], n_steps_per_epoch=10)
+    method.open(folder=folder, n_films=4)
+    method.begin_epoch(1)
+    if kind is TemporalEnsembling and memory is not None:
+        rows = np.arange(4)
+        method._memory.remember(rows, np.full((4, 2, 16, 16), memory, dtype=np.float32))
+        method.begin_epoch(2)
+    return method
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_the_consistency_term_is_not_zero_and_moves_the_student_alone(
+    tiny_recipe, student, tmp_path, kind
+):
+    method = baseline(kind, tiny_recipe, student, tmp_path)
+    losses = method.losses(student, batch_of([P, P]))
+    assert losses.sums["loss_sup"] == 0  # P is unlabelled, also where its record denies.
+    assert losses.sums["loss_consistency"] > 0
+    total = float(losses.total.detach())
+    assert total == pytest.approx(100 * float(losses.sums["loss_consistency"]))
+    assert gradient(losses.total, student) > 0
+    if method.teacher is not None:
+        assert all(p.grad is None for p in method.teacher.network.parameters())
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_boxes_and_what_the_record_denies_beside_them_are_labels(
+    tiny_recipe, student, tmp_path, kind
+):
+    def supervised(roles, **changes):
+        method = baseline(kind, tiny_recipe, student, tmp_path, **changes)
+        return float(method.losses(student, batch_of(roles)).sums["loss_sup"])
+
+    student.eval()
+    assert supervised([R, P]) > supervised([R, P], record_negative="ignore") > 0
+    assert supervised([P, P]) == supervised([MASKED, MASKED]) == 0
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_the_weight_rises_over_a_share_of_the_steps(tiny_recipe, student, tmp_path, kind):
+    method = baseline(kind, tiny_recipe, student, tmp_path, n_epochs=10, consistency_rise=0.5)
+    weights = [method.weight(step) for step in (0, 25, 50, 99)]
+    assert weights == pytest.approx([100 * math.exp(-5), 100 * math.exp(-5 / 4), 100, 100])
+    at_once = baseline(kind, tiny_recipe, student, tmp_path, consistency_rise=0.0)
+    assert at_once.weight(0) == 100
+
+
+def test_the_pi_model_learns_through_both_passes(tiny_recipe, student, tmp_path):
+    batch = batch_of([P, P])
+    method = baseline(PiModel, tiny_recipe, student, tmp_path)
+    other, _ = method.opinion(student, batch, torch.zeros(2, 2, 16, 16))
+    assert gradient(other.sum(), student) > 0
+    same = dataclasses.replace(batch, second_view=batch.films)
+    student.eval()
+    assert method.losses(student, same).sums["loss_consistency"] == 0
+
+
+def test_the_mean_teacher_is_asked_about_the_second_view_in_evaluation_mode(
+    tiny_recipe, student, tmp_path
+):
+    batch = batch_of([R, P])
+    method = baseline(MeanTeacher, tiny_recipe, student, tmp_path)
+    teacher = method.teacher.network
+    assert not teacher.training
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    other, has_opinion = method.opinion(student, batch, torch.zeros(2, 2, 16, 16))
+    assert torch.equal(other, torch.sigmoid(teacher(batch.second_view)))
+    assert has_opinion.all()
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+def test_temporal_ensembling_has_no_opinion_of_films_it_has_not_seen(
+    tiny_recipe, student, tmp_path
+):
+    method = baseline(TemporalEnsembling, tiny_recipe, student, tmp_path, memory=None)
+    losses = method.losses(student, batch_of([P, P]))
+    assert losses.sums["loss_consistency"] == 0
+    method.begin_epoch(2)
+    assert method.losses(student, batch_of([P, P, P])).sums["loss_consistency"] > 0
+    _, is_known = method._memory.targets(np.arange(4))
+    assert is_known.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("is_flipped", [False, True])
+def test_maps_are_remembered_in_the_frame_of_the_plain_film(
+    tiny_recipe, student, tmp_path, is_flipped
+):
+    method = baseline(TemporalEnsembling, tiny_recipe, student, tmp_path, memory=None)
+    turn = np.deg2rad(np.float32([8.0]))
+    flip = np.array([is_flipped])
+    ones, none = np.ones(1, np.float32), np.zeros(1, np.float32)
+    draws = AugmentationDraws(turn, flip, ones, ones, none, ones, none)
+    geometry = torch.from_numpy(inverse_affine(draws))
+    batch = dataclasses.replace(batch_of([P]), geometry=geometry)
+    plain = torch.zeros(1, 2, 16, 16)
+    plain[..., 4:7, 9:13] = 1.0
+    seen = warp(plain, geometry, size_px=16)
+    method.opinion(student, batch, seen)
+    method.begin_epoch(2)
+    mean, _ = method._memory.targets(np.array([0]))
+    assert np.abs(mean - plain.numpy()).mean() < 0.03
+    assert mean[..., 5, 10:12].min() > 0.6
+    other, _ = method.opinion(student, batch, seen)
+    assert (other - seen).abs().mean() < 0.03
+
+
 def test_names():
     assert {name: method.uses_p for name, method in METHODS.items()} == {
         "supervised": False,
         "aals": True,
+        "pi-model": True,
+        "mean-teacher": True,
+        "temporal-ensembling": True,
     }
     with pytest.raises(ArgumentError, match="method: got 'magic', allowed are supervised, aals"):
         method_named("magic")

@@ -113,18 +113,33 @@ def uninterrupted(tmp_path_factory):
         n_cpu_threads=1,
     )
     store = fabricate(tmp_path_factory.mktemp("uninterrupted"), plan_cohort())
-    return store, settings, both_steps(store, settings)
+    first = train_run(store=store, recipe=settings, method="supervised", fold=0, seed=1)
+    runs = {
+        method: train_run(
+            store=store, recipe=settings, method=method, fold=0, seed=1, initial_run_id=first
+        )
+        for method in ("aals", "pi-model", "mean-teacher", "temporal-ensembling")
+    }
+    return store, settings, first, runs
 
 
-@pytest.mark.parametrize("step", [2, 5, 7, 9])
-def test_a_killed_run_goes_on_bit_for_bit(uninterrupted, make_store, monkeypatch, step):
-    straight, settings, (first, expected) = uninterrupted
+@pytest.mark.parametrize(
+    ("method", "step"),
+    [
+        *(("aals", step) for step in (2, 5, 7, 9)),
+        *(("pi-model", 5), ("mean-teacher", 7)),
+        *(("temporal-ensembling", step) for step in (3, 9)),
+    ],
+)
+def test_a_killed_run_goes_on_bit_for_bit(uninterrupted, make_store, monkeypatch, method, step):
+    straight, settings, first, runs = uninterrupted
+    expected = runs[method]
     killed = make_store(name="killed")
     run_id = train_run(store=killed, recipe=settings, method="supervised", fold=0, seed=1)
     assert run_id == first
     arguments = {
         "recipe": settings,
-        "method": "aals",
+        "method": method,
         "fold": 0,
         "seed": 1,
         "initial_run_id": first,
