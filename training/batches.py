@@ -42,6 +42,7 @@ class Batch:
         valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
         roles: A Role per film and finding, (B, K) int8.
         n_global: Films of the whole step, of which these are a part.
+        labels: 1 positive, 0 negative, -1 uncertain or excluded by record, (B, K) int8.
         second_view: The films with other grey levels and the same geometry, like ``films``; None
             for methods that need none.
         rows: Each film's number in the training set, (B,).
@@ -54,6 +55,7 @@ class Batch:
     valid_cells: Tensor
     roles: Tensor
     n_global: int
+    labels: Tensor | None = None
     second_view: Tensor | None = None
     rows: Tensor | None = None
     geometry: Tensor | None = None
@@ -67,6 +69,7 @@ class _Read:
     roles: Tensor
     draws: AugmentationDraws
     n_global: int
+    labels: Tensor
     rows: Tensor
     n_steps_done: int
 
@@ -154,6 +157,7 @@ class BatchLoader:
                     roles,
                     draws.part(start, stop),
                     n_global=len(rows),
+                    labels=torch.from_numpy(self._films.labels[rows[start:stop]]),
                     rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
                     n_steps_done=n_steps_done,
                 )
@@ -187,6 +191,7 @@ class BatchLoader:
             valid_cells=cells[:, -1:] >= 0.5,
             roles=part.roles.to(self._device),
             n_global=part.n_global,
+            labels=part.labels.to(self._device),
             second_view=second,
             rows=part.rows,
             geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),

@@ -17,6 +17,7 @@ from warehouse_schema.errors import CheckpointError
 
 PRIOR = 0.01
 STRIDE = 4
+PATCH = 32
 
 
 class PyramidDetector(nn.Module):
@@ -68,12 +69,26 @@ class PyramidDetector(nn.Module):
         return logits
 
 
-def build_network(recipe: Recipe, *, seed: int) -> tuple[PyramidDetector, str]:
+class PatchDetector(PyramidDetector):
+    """The same network with one logit a patch of ``PATCH`` input pixels: the mean of its cells.
+
+    It has the weights of a ``PyramidDetector``, and starts from them.
+    """
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Logits (B, K, H / 32, W / 32) of normalised films (B, 1, H, W)."""
+        return functional.avg_pool2d(super().forward(films), PATCH // STRIDE)
+
+
+def build_network(
+    recipe: Recipe, *, seed: int, kind: type[PyramidDetector] = PyramidDetector
+) -> tuple[PyramidDetector, str]:
     """The untrained network of a recipe and the source of its weights.
 
     Args:
         recipe: Names backbone, weights and findings.
         seed: Seed of the random weights; the global random state is left as it was.
+        kind: The network's class.
 
     Returns:
         The network, and ``random`` or name and SHA-256 of the weights file.
@@ -84,7 +99,7 @@ def build_network(recipe: Recipe, *, seed: int) -> tuple[PyramidDetector, str]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_backbone(recipe.backbone, weights=recipe.weights)
-        network = PyramidDetector(
+        network = kind(
             backbone.network, backbone.n_channels, recipe.pyramid_width, len(recipe.findings)
         )
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

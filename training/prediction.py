@@ -2,7 +2,8 @@
 
 Maps are uint16 = round(65535 p) at the network's input size, 0 in the padding, in files
 ``runs/RUN/maps/NETWORK-FINDING-SPLIT-NUMBER.npy`` of at most 128 films each. Evaluation needs
-nothing else: neither the model nor the films.
+nothing else: neither the model nor the films. A method whose maps cannot be compared between
+images keeps scores alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from torch import nn
 from evaluation.score_maps import SCORE_MAX
 from training.checkpoint import load_checkpoint
 from training.film_dataset import FilmSet, load_films
+from training.methods import method_named
+from training.methods.method import Method
 from training.network import build_network, load_network
 from training.recipe import Recipe
 from training.scoring import score_maps
@@ -67,7 +70,8 @@ def predict_run(
     recipe = Recipe.from_json(str(row["configuration_json"]))
     folder = store.home.runs / run_id / "maps"
     with torch_settings(recipe.n_cpu_threads):
-        models = {name: _network(store, run_id, recipe, name) for name in networks}
+        method = method_named(str(row["method"]))
+        models = {name: _network(store, run_id, recipe, method, name) for name in networks}
         films = {split: _films(store, recipe, row, split) for split in splits}
         folder.mkdir(parents=True, exist_ok=True)
         progress.start(f"predict {row['method']}", sum(map(len, films.values())) * len(models))
@@ -76,13 +80,18 @@ def predict_run(
             for name, model in models.items()
             for split in splits
             for prediction in _predict_split(
-                model, films[split], _Target(folder, name, split, recipe.findings), progress
+                model,
+                films[split],
+                _Target(folder, name, split, recipe.findings, method.has_comparable_maps),
+                progress,
             )
         ]
         progress.finish()
     for prediction in rows:
-        path = Path(str(prediction["map_path"])).relative_to(store.home.root)
-        prediction |= {"run_id": run_id, "fold": row["fold"], "map_path": str(path)}
+        prediction |= {"run_id": run_id, "fold": row["fold"]}
+        if prediction["map_path"] is not None:
+            path = Path(str(prediction["map_path"])).relative_to(store.home.root)
+            prediction["map_path"] = str(path)
     configuration = {"run_id": run_id, "splits": list(splits), "networks": list(networks)}
     with store.commit(stage="predict", configuration=configuration, run_id=run_id) as commit:
         commit.uses(TRAINING_RUNS, COHORT, IMAGE_PIXELS)
@@ -96,6 +105,7 @@ class _Target:
     network: str
     split: str
     findings: tuple[str, ...]
+    has_maps: bool
 
 
 def _check_choice(name: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -105,11 +115,13 @@ def _check_choice(name: str, given: tuple[str, ...], allowed: tuple[str, ...]) -
         )
 
 
-def _network(store: Store, run_id: str, recipe: Recipe, name: str) -> nn.Module:
+def _network(
+    store: Store, run_id: str, recipe: Recipe, method: type[Method], name: str
+) -> nn.Module:
     tensors = load_checkpoint(best_checkpoint_path(store, run_id)).part(name)
     if not tensors:
         raise ArgumentError(f"networks: run {run_id} has no {name}; its method trains without one.")
-    network, _ = build_network(recipe.with_random_weights(), seed=0)
+    network, _ = build_network(recipe.with_random_weights(), seed=0, kind=method.network)
     load_network(network, tensors)
     return network.to(torch_device())
 
@@ -130,8 +142,9 @@ def _predict_split(
     """Write the maps of a split and yield its prediction rows."""
     for number, (first, maps) in enumerate(_map_files(model, films, progress)):
         for column, finding in enumerate(target.findings):
-            name = f"{target.network}-{finding}-{target.split}-{number:04d}.npy"
-            write_array(target.folder / name, np.ascontiguousarray(maps[:, column]))
+            path = target.folder / f"{target.network}-{finding}-{target.split}-{number:04d}.npy"
+            if target.has_maps:
+                write_array(path, np.ascontiguousarray(maps[:, column]))
             for place, map_ in enumerate(maps[:, column]):
                 yield {
                     "network": target.network,
@@ -139,8 +152,8 @@ def _predict_split(
                     "finding": finding,
                     "split": target.split,
                     "score": float(map_.max()) / SCORE_MAX,
-                    "map_path": str(target.folder / name),
-                    "map_row": place,
+                    "map_path": str(path) if target.has_maps else None,
+                    "map_row": place if target.has_maps else None,
                 }
 
 

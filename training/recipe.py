@@ -56,6 +56,7 @@ class Recipe:
             `temporal-ensembling`, after its rise.
         consistency_rise: Share of the run's steps over which that weight rises.
         ensemble_alpha: Momentum of `temporal-ensembling`.
+        mil_box_weight: Weight of boxed films in `li-mil`.
         record_negative: Target of a finding that the record denies on a film positive for another:
             `zero`, `ignore` (no loss) or `distill` (the teacher's map, not sharpened).
         p_fraction: Share of P that takes part (Figure 3), drawn by seed.
@@ -97,6 +98,7 @@ class Recipe:
     consistency_weight: float = 100.0
     consistency_rise: float = 0.2
     ensemble_alpha: float = 0.6
+    mil_box_weight: float = 5.0
     record_negative: RecordNegative = "zero"
     p_fraction: float = 1.0
     batch_mix: BatchMix = "natural"
@@ -218,6 +220,7 @@ _RULES: dict[str, Rule] = {
     "consistency_weight": _number(0, 100_000),
     "consistency_rise": _number(0, 1),
     "ensemble_alpha": _number(0, 0.9999),
+    "mil_box_weight": _number(0, 1000),
     "record_negative": _choice(RecordNegative),
     "p_fraction": _number(0, 1, is_low_open=True),
     "batch_mix": _choice(BatchMix),

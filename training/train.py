@@ -49,10 +49,10 @@ def train_run(
     Args:
         store: Warehouse.
         recipe: Settings; a run that starts from another one takes its step-2 values.
-        method: `supervised` or `aals`.
+        method: One of ``training.methods.METHODS``.
         fold: Cross-validation fold.
         seed: Seed of weights, order and augmentation, at least 0.
-        initial_run_id: Run whose best epoch this one starts from; `aals` needs one.
+        initial_run_id: Run whose best epoch this one starts from; most methods need one.
         progress: Listener.
 
     Returns:
@@ -115,17 +115,15 @@ def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> st
 
 def _trainer(store: Store, run: _Run, inputs: RunInputs, progress: Progress) -> tuple[Trainer, str]:
     recipe, device = run.recipe, torch_device()
-    student, weights_source = build_network(recipe, seed=run.seed)
+    kind = method_named(run.method)
+    student, weights_source = build_network(recipe, seed=run.seed, kind=kind.network)
     if run.initial_run_id is not None:
         load_initial_weights(store, run.initial_run_id, student, recipe)
     student.to(device)
     folder = store.home.runs / run.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    method = method_named(run.method)(
-        recipe,
-        student,
-        n_steps_per_epoch=n_steps_per_epoch(recipe, len(inputs.train)),
-    )
+    n_steps = n_steps_per_epoch(recipe, len(inputs.train))
+    method = kind(recipe, student, n_steps_per_epoch=n_steps)
     trainer = Trainer(
         student=student,
         method=method,

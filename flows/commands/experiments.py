@@ -19,7 +19,9 @@ def train(
     recipe: Annotated[str | None, typer.Option(help="Recipe, for example paper or demo.")] = None,
     method: Annotated[
         str,
-        typer.Option(help="supervised, aals, pi-model, mean-teacher or temporal-ensembling."),
+        typer.Option(
+            help="supervised, aals, pi-model, mean-teacher, temporal-ensembling or li-mil."
+        ),
     ] = "aals",
     fold: Annotated[int, typer.Option(min=0, help="Cross-validation fold.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the training.")] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.methods.aals import Aals
+from training.methods.li_mil import LiMil
 from training.methods.mean_teacher import MeanTeacher
 from training.methods.method import Method
 from training.methods.pi_model import PiModel
@@ -11,7 +12,8 @@ from training.methods.temporal_ensembling import TemporalEnsembling
 from warehouse_schema.errors import ArgumentError
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Supervised, Aals, PiModel, MeanTeacher, TemporalEnsembling)
+    method.name: method
+    for method in (Supervised, Aals, PiModel, MeanTeacher, TemporalEnsembling, LiMil)
 }
 
 

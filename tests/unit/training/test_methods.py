@@ -14,11 +14,12 @@ from training.batches import Batch
 from training.film_dataset import Role
 from training.methods import METHODS, method_named
 from training.methods.aals import Aals
+from training.methods.li_mil import LiMil, log_bag_probability
 from training.methods.mean_teacher import MeanTeacher
 from training.methods.pi_model import PiModel
 from training.methods.supervised import Supervised
 from training.methods.temporal_ensembling import TemporalEnsembling
-from training.network import build_network
+from training.network import PatchDetector, build_network
 from warehouse_schema.errors import ArgumentError
 
 
@@ -255,6 +256,67 @@ def test_maps_are_remembered_in_the_frame_of_the_plain_film(
     assert (other - seen).abs().mean() < 0.03
 
 
+def mil(recipe, logits, labels, roles, *, targets=None, box_weight=5.0) -> float:
+    """Li et al.'s loss of patch logits that stand for a network's."""
+    method = LiMil(
+        dataclasses.replace(recipe, mil_box_weight=box_weight),
+        torch.nn.Identity(),
+        n_steps_per_epoch=1,
+    )
+    batch = dataclasses.replace(
+        batch_of(roles), labels=torch.tensor(labels, dtype=torch.int8), targets=targets
+    )
+    return float(method.losses(lambda films: logits, batch).total)
+
+
+def test_li_mil_is_the_loss_of_the_products_written_out(tiny_recipe):
+    logits = torch.randn(4, 2, 3, 3, generator=torch.Generator().manual_seed(1))
+    p = torch.sigmoid(logits.double())
+    targets = torch.zeros(4, 2, 24, 24)
+    targets[0, 0, 2:5, 9:12] = 1.0  # touches the patch in row 0, column 1
+    inside = torch.zeros(3, 3, dtype=torch.bool)
+    inside[0, 1] = True
+    labels = [(1, 0), (1, 0), (0, 0), (1, -1)]
+    roles = [
+        (Role.BOXES, Role.RECORD_NEGATIVE),
+        P,
+        (Role.BOXES, Role.BOXES),
+        (Role.DISTILL, Role.MASKED),
+    ]
+
+    def none(k, c):
+        return -torch.log((1 - p[k, c]).prod())
+
+    def bag(k, c):
+        return -torch.log(1 - (1 - p[k, c]).prod())
+
+    boxed = -torch.log(torch.where(inside, p[0, 0], 1 - p[0, 0]).prod())
+    expected = (
+        5 * boxed + none(0, 1) + bag(1, 0) + none(1, 1) + none(2, 0) + none(2, 1) + bag(3, 0)
+    ) / (2 * 4)
+    found = mil(tiny_recipe, logits, labels, roles, targets=targets)
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("level", [-30.0, -8.0, 0.0, 30.0])
+def test_a_bags_probability_has_a_finite_logarithm_and_gradient(level):
+    logits = torch.full((1, 1, 32, 32), level, requires_grad=True)
+    value = log_bag_probability(logits)
+    value.sum().backward()
+    assert torch.isfinite(value).all()
+    assert torch.isfinite(logits.grad).all()
+    assert (logits.grad >= 0).all()
+
+
+def test_patches_are_means_of_cells_and_share_the_detectors_weights(tiny_recipe, student):
+    patches, _ = build_network(tiny_recipe, seed=1, kind=PatchDetector)
+    films = batch_of([R]).films
+    student.eval(), patches.eval()
+    cells = student(films)
+    assert patches(films).shape == (1, 2, 2, 2)
+    torch.testing.assert_close(patches(films)[0, 0, 0, 1], cells[0, 0, :8, 8:].mean())
+
+
 def test_names():
     assert {name: method.uses_p for name, method in METHODS.items()} == {
         "supervised": False,
@@ -262,6 +324,7 @@ def test_names():
         "pi-model": True,
         "mean-teacher": True,
         "temporal-ensembling": True,
+        "li-mil": True,
     }
     with pytest.raises(ArgumentError, match="method: got 'magic', allowed are supervised, aals"):
         method_named("magic")

@@ -171,6 +171,19 @@ def test_a_killed_run_goes_on_bit_for_bit(uninterrupted, make_store, monkeypatch
         assert ours == theirs
 
 
+def test_li_mil_keeps_scores_and_no_maps(make_store, tiny_recipe):
+    store = make_store()
+    first = train_run(store=store, recipe=tiny_recipe, method="supervised", fold=0, seed=1)
+    run_id = train_run(
+        store=store, recipe=tiny_recipe, method="li-mil", fold=0, seed=1, initial_run_id=first
+    )
+    predict_run(store=store, run_id=run_id)
+    predictions = store.read(PREDICTIONS).to_pylist()
+    assert {prediction["map_path"] for prediction in predictions} == {None}
+    assert len({prediction["score"] for prediction in predictions}) > 1
+    assert not list((store.home.runs / run_id / "maps").iterdir())
+
+
 def test_a_finished_run_is_not_trained_again(make_store, tiny_recipe, monkeypatch):
     store = make_store()
     arguments = {"recipe": tiny_recipe, "method": "supervised", "fold": 0, "seed": 1}
