@@ -29,7 +29,7 @@ Import = Callable[..., ImportSummary]
 
 
 def save_emptied(dataset: Dataset, path: Path, image_id: str) -> None:
-    """A film as VinDr publishes it: no UIDs, no modality, no view, no UID in the file's own part."""
+    """A film as VinDr publishes it: no UIDs, modality or view, and no media UID that is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.preamble = b"\0" * 128
     for element in list(dataset):
@@ -185,7 +185,7 @@ def test_a_second_import_decodes_nothing(store: Store, run: Import) -> None:
     ],
 )
 def test_a_wrong_table_is_one_clear_line(
-    store: Store, folder: Path, run: Import, name: str, content: Any, message: str
+    folder: Path, run: Import, name: str, content: Any, message: str
 ) -> None:
     path = folder / "1.0.0" / "annotations" / name
     path.unlink()
@@ -193,7 +193,6 @@ def test_a_wrong_table_is_one_clear_line(
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError, match=message):
         run()
-    assert store.manifest().version == 0
 
 
 def test_an_unknown_class_lists_those_there_are(run: Import) -> None:
