@@ -1,14 +1,13 @@
 """VinDr-CXR 1.0.0: emptied DICOM headers, three readers and a consensus."""
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from pydicom.dataset import Dataset
+import vindr_copy
 
+from etl.pseudonym import Pseudonymizer
 from etl.public_datasets.published_import import ImportSummary
 from etl.public_datasets.vindr_cxr import import_vindr_cxr
 from warehouse_schema.errors import ArgumentError, InputError
@@ -17,71 +16,13 @@ from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import IMAGE_LABELS, LABEL_EVIDENCE
 from warehouse_schema.tables.records import PATIENTS
 
-CLASSES = ("Aortic enlargement", "Clavicle fracture", "Rib fracture", "No finding")
-CORNERS = ("x_min", "y_min", "x_max", "y_max")
-# What is left of the header, by the data set's own list (tags.csv of its de-identification).
-KEPT = (
-    *("PatientSex", "PatientAge", "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated"),
-    *("BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel", "PixelData"),
-)
 FINDINGS = ("Rib fracture", "clavicle_fracture")
 Import = Callable[..., ImportSummary]
 
 
-def save_emptied(dataset: Dataset, path: Path, image_id: str) -> None:
-    """A film as VinDr publishes it: no UIDs, modality or view, and no media UID that is one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.preamble = b"\0" * 128
-    for element in list(dataset):
-        if element.keyword not in KEPT:
-            del dataset[element.tag]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset.file_meta.MediaStorageSOPInstanceUID = image_id
-        dataset.save_as(path, enforce_file_format=False)
-
-
 @pytest.fixture
-def folder(tmp_path: Path, make_film: Callable[..., Dataset], table: Callable[..., Path]) -> Path:
-    """Films a to d of the training part, t1 and t2 of the test part; d is missing, e is damaged."""
-    root = tmp_path / "vindr-cxr" / "1.0.0"
-    films = {"a": "train", "b": "train", "c": "train", "e": "train", "t1": "test", "t2": "test"}
-    for number, (image_id, split) in enumerate(films.items()):
-        pixels = np.random.default_rng(number).integers(0, 4096, (160, 130)).astype(np.uint16)
-        film = make_film(pixels, PatientSex="F", PatientAge="051Y")
-        save_emptied(film, root / split / f"{image_id}.dicom", image_id)
-    (root / "train" / "e.dicom").write_bytes(b"no film")
-    labels = [
-        *({"image_id": "a", "rad_id": f"R{n}", "Rib fracture": int(n > 1)} for n in (1, 2, 3)),
-        *({"image_id": "b", "rad_id": f"R{n}", "Rib fracture": int(n == 1)} for n in (1, 2, 3)),
-        *({"image_id": "c", "rad_id": f"R{n}", "No finding": 1} for n in (4, 5, 6)),
-        *({"image_id": name, "rad_id": "R1", "Rib fracture": 1} for name in ("d", "e")),
-    ]
-    tests = [{"image_id": "t1", "Rib fracture": 1}, {"image_id": "t2", "Clavicle fracture": 0}]
-    header = ("image_id", "rad_id", *CLASSES)
-    table(root / "annotations" / "image_labels_train.csv", header, labels)
-    table(root / "annotations" / "image_labels_test.csv", ("image_id", *CLASSES), tests)
-    boxes = [
-        ("a", "R2", "Rib fracture", 10, 20, 40, 60),
-        ("a", "R3", "Rib fracture", 12, 22, 140, 60),
-        ("a", "R3", "Aortic enlargement", 1, 1, 9, 9),
-        ("b", "R1", "Rib fracture", 5, 5, 5, 9),
-        ("c", "R4", "No finding", "", "", "", ""),
-        ("d", "R1", "Rib fracture", 1, 1, 5, 5),
-    ]
-    columns = ("image_id", "rad_id", "class_name", *CORNERS)
-    table(
-        root / "annotations" / "annotations_train.csv",
-        columns,
-        [dict(zip(columns, box, strict=True)) for box in boxes],
-    )
-    consensus = {"image_id": "t1", "class_name": "Rib fracture", "x_min": 1, "y_min": 2}
-    table(
-        root / "annotations" / "annotations_test.csv",
-        ("image_id", "class_name", *CORNERS),
-        [{**consensus, "x_max": 11.5, "y_max": 22}, {"image_id": "t2", "class_name": "No finding"}],
-    )
-    return tmp_path / "vindr-cxr"
+def folder(tmp_path: Path) -> Path:
+    return vindr_copy.write_copy(tmp_path)
 
 
 @pytest.fixture
@@ -96,8 +37,6 @@ def run(store: Store, folder: Path, key: str) -> Import:
 
 def by_name(store: Store, key: str) -> dict[str, str]:
     """Published names by image_id."""
-    from etl.pseudonym import Pseudonymizer
-
     names = Pseudonymizer(key=key, source="vindr_cxr")
     return {names.pseudonym("image", each): each for each in ("a", "b", "c", "d", "e", "t1", "t2")}
 
