@@ -38,6 +38,8 @@ from warehouse_schema.table import Table
 from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, NOTES, PATIENTS
 
 REPORTS_PER_BATCH = 2_000
+# Rows that are Python objects at a time.
+ROWS_PER_BATCH = 10_000
 DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 UNREADABLE = "unreadable"
 NOTE_COLUMNS = ("note_id", "subject_id", "hadm_id", "note_type", "charttime", "text")
@@ -253,8 +255,8 @@ class MimicRecords:
 
         for batch in publication.stream_batches(path, columns, set_aside):
             kept = batch.filter(pc.is_in(batch.column("subject_id"), value_set=self._wanted))
-            if kept.num_rows:
-                yield kept
+            for start in range(0, kept.num_rows, ROWS_PER_BATCH):
+                yield kept.slice(start, ROWS_PER_BATCH)
             self._progress.advance(batch.num_rows)
 
     def _matched(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ from warehouse_schema.errors import InputError
 # physionet.org/files/PROJECT/VERSION/hosp lies two folders below physionet.org/files.
 MAX_DEPTH = 3
 # A row must fit into a block; the longest discharge summaries are about 60 KB.
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 4 * 2**20
 MAX_NAME_LENGTH = 200
 Row = dict[str, str]
 

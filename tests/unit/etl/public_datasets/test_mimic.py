@@ -155,6 +155,19 @@ def test_dicom_is_preferred_and_gives_the_same_images(
     assert after[changed]["modality_code"] == "CR"
 
 
+def test_a_film_without_a_view_is_left_to_the_image_check(
+    store: Store, run: Import, projects: Path
+) -> None:
+    metadata = projects / "mimic-cxr-jpg" / "2.1.0" / "mimic-cxr-2.0.0-metadata.csv.gz"
+    edit(metadata, "CHEST (PORTABLE AP)", "")
+    edit(metadata, "antero-posterior", "")
+    summary = run()
+    assert (summary.n_images, summary.n_frontal) == (N + 1, N - 1)
+    reasons = [row["selection_reason"] for row in store.read(IMAGES).to_pylist()]
+    (checked,) = [reason for reason in reasons if "image check" in reason]
+    assert checked.startswith("the published tables are silent on view; image check does not look")
+
+
 def test_what_cannot_be_used_is_counted(store: Store, run: Import, projects: Path) -> None:
     jpg = projects / "mimic-cxr-jpg" / "2.1.0"
     folder = jpg / "files" / "p10" / f"p{mimic_copy.subject(4)}" / f"s{mimic_copy.study(4)}"
