@@ -7,7 +7,7 @@ the rules in ``mimic_records`` and ``mimic_films``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class MimicSummary:
         n_notes_read: Notes and reports that the keyword pattern was tried on.
         n_notes: Notes kept because it matched.
         n_reports_twice: Radiology notes left out because MIMIC-CXR has them with their study.
+        n_rows_of_others: Rows of patients without a film, in all tables; not kept.
         n_images: Readable films.
         n_frontal: Frontal chest films, which are cached.
         n_decoded: Films decoded now; the others were cached already.
@@ -51,6 +52,7 @@ class MimicSummary:
     n_notes_read: int
     n_notes: int
     n_reports_twice: int
+    n_rows_of_others: int
     n_images: int
     n_frontal: int
     n_decoded: int
@@ -91,12 +93,7 @@ def import_mimic(
         quarantine.add(f"film row {number + 1}", "an identifier of the film is malformed")
     present = [film for film in films if film.path is not None and film.path.is_file()]
     moments = study_moments(present)
-    if not any(tree.report(*study) is not None for study in moments):
-        raise InputError(
-            "files/pNN/pNNNNNNNN/sNNNNNNNN.txt: no film in the folder given has its report. They "
-            f"belong to {MIMIC_CXR.title}, mimic-cxr-reports.zip ({MIMIC_CXR.page}). Unpack it "
-            "into the folder."
-        )
+    _require_reports(tree, moments)
     records = MimicRecords(
         folder=folder,
         names=names,
@@ -127,12 +124,22 @@ def import_mimic(
         n_notes_read=records.n_notes_read,
         n_notes=tables[NOTES].num_rows,
         n_reports_twice=records.n_reports_twice,
+        n_rows_of_others=records.n_rows_of_others,
         n_images=len(images.images),
         n_frontal=sum(image["is_frontal_chest"] for image in images.images.values()),
         n_decoded=images.n_decoded,
         n_quarantined=len(quarantine),
         quarantine_reasons=quarantine.reasons,
     )
+
+
+def _require_reports(tree: CxrTree, studies: Iterable[tuple[str, str]]) -> None:
+    if not any(tree.report(*study) is not None for study in studies):
+        raise InputError(
+            "files/pNN/pNNNNNNNN/sNNNNNNNN.txt: no film in the folder given has its report. They "
+            f"belong to {MIMIC_CXR.title}, mimic-cxr-reports.zip ({MIMIC_CXR.page}). Unpack it "
+            "into the folder."
+        )
 
 
 def _publish_records(

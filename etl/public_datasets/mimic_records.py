@@ -80,8 +80,10 @@ class MimicRecords:
             mapping=mimic.MIMIC_SITE, pseudonymizer=names, quarantine=quarantine
         )
         self.shift_days: dict[str, int] = {}
+        self._n_invalid = 0
         self.n_notes_read = 0
         self.n_reports_twice = 0
+        self.n_rows_of_others = 0
 
     def read(self, tree: CxrTree, moments: Mapping[tuple[str, str], datetime | None]) -> None:
         """Read everything, in the order in which one thing refers to another.
@@ -139,7 +141,7 @@ class MimicRecords:
             key = f"patients/{self._names.pseudonym('row', str(row['subject_id']))}"
             self._quarantine.add(key, "anchor year, age or group is unreadable")
             return None
-        self.shift_days[str(row["subject_id"])] = shift.days
+        self.shift_days.setdefault(str(row["subject_id"]), shift.days)
         return birth
 
     def _read_encounters(self) -> None:
@@ -249,14 +251,15 @@ class MimicRecords:
         """Batches of a table, of the wanted patients alone."""
 
         def set_aside() -> None:
-            self._quarantine.add(
-                f"{path.name.split('.')[0]}/row", "a row with too many or too few cells"
-            )
+            self._n_invalid += 1
+            key = f"{path.name.split('.')[0]}/row {self._n_invalid}"
+            self._quarantine.add(key, "a row with too many or too few cells")
 
         for batch in publication.stream_batches(path, columns, set_aside):
             kept = batch.filter(pc.is_in(batch.column("subject_id"), value_set=self._wanted))
             for start in range(0, kept.num_rows, ROWS_PER_BATCH):
                 yield kept.slice(start, ROWS_PER_BATCH)
+            self.n_rows_of_others += batch.num_rows - kept.num_rows
             self._progress.advance(batch.num_rows)
 
     def _matched(self, batch: pa.RecordBatch) -> pa.RecordBatch:

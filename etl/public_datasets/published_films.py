@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from etl.dicom_header import HeaderFacts
+from etl.film_pixels import transform_hash
 from etl.film_pool import read_films
 from etl.film_reading import FilmReading, ReadingOrder
 from etl.film_selection import FRONTAL_VIEWS, Selection
 from etl.image_rows import ImageRows
-from etl.pixel_cache import ShardWriter, cached_pixel_rows
+from etl.pixel_cache import ShardWriter
 from etl.pseudonym import Pseudonymizer
 from etl.public_datasets.picture_reading import PictureOrder
 from etl.quarantine import QuarantineList
@@ -141,13 +142,7 @@ class PublishedImages:
             store=store, names=names, quarantine=quarantine, is_patient_required=is_patient_required
         )
         self._writer = ShardWriter(cache=store.home.cache, size_px=size_px)
-        self._cached = cached_pixel_rows(store, size_px)
-        earlier = store.read(
-            IMAGES, columns=["image_id", "source_sha256"], where={"source": names.source}
-        )
-        self._earlier = dict(
-            zip(earlier["image_id"].to_pylist(), earlier["source_sha256"].to_pylist(), strict=True)
-        )
+        self._cached = _cached_films(store, names.source, size_px)
 
     @property
     def images(self) -> dict[str, Row]:
@@ -184,8 +179,7 @@ class PublishedImages:
     def write(self, commit: Commit) -> None:
         """Write images, pixels, sources, patients and identities."""
         pixels = [
-            self._writer.rows.get(image_id)
-            or {**self._cached[image["source_sha256"]], "image_id": image_id}
+            self._writer.rows.get(image_id) or self._cached[image_id][1]
             for image_id, image in self.images.items()
             if image["is_frontal_chest"]
         ]
@@ -199,8 +193,8 @@ class PublishedImages:
             commit.upsert(table, pa.Table.from_pylist(rows, schema=table.schema))
 
     def _order(self, film: PublishedFilm, path: Path) -> ReadingOrder:
-        sha256 = self._earlier.get(self._names.pseudonym("image", film.film))
-        cached = frozenset({sha256}) if sha256 in self._cached and sha256 else frozenset[str]()
+        known = self._cached.get(self._names.pseudonym("image", film.film))
+        cached = frozenset(() if known is None else (known[0],))
         size_px = self._writer.size_px
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             header = {
@@ -241,6 +235,19 @@ class PublishedImages:
             acquired += timedelta(days=self._shift_days.get(film.patient, 0))
         year = None if acquired is None else acquired.year
         return replace(reading, facts=replace(facts, acquired=acquired, study_year=year))
+
+
+def _cached_films(store: Store, source: str, size_px: int) -> dict[str, tuple[str, Row]]:
+    """By image the SHA-256 of its file and its row of image_pixels, where its shard is on disk."""
+    rows = store.read(IMAGE_PIXELS, where={"transform_hash": transform_hash(size_px)}).to_pylist()
+    pixels = {row["image_id"]: row for row in rows}
+    present = {path.name for path in store.home.cache.glob("*.npy")}
+    images = store.read(IMAGES, columns=["image_id", "source_sha256"], where={"source": source})
+    return {
+        image["image_id"]: (image["source_sha256"], pixels[image["image_id"]])
+        for image in images.to_pylist()
+        if image["image_id"] in pixels and pixels[image["image_id"]]["shard_name"] in present
+    }
 
 
 def select_by_view(view: str | None) -> Selection:

@@ -64,7 +64,7 @@ def test_patients_with_films_and_all_that_is_theirs(store: Store, run: Import) -
     # One patient of the hospital has no film; one stay of the emergency ended in an admission.
     assert (summary.n_patients, summary.n_encounters, summary.n_diagnoses) == (N, N, N + 2)
     assert (summary.n_images, summary.n_frontal, summary.n_decoded) == (N + 1, N, N)
-    assert summary.n_reports_twice == N
+    assert (summary.n_reports_twice, summary.n_rows_of_others) == (N, 2)
     # The reports, a CT and a discharge summary name a rib or a clavicle.
     assert (summary.n_notes_read, summary.n_notes) == (3 * N, N + 2)
     assert {row["source"] for row in store.read(IMAGES).to_pylist()} == {"mimic_iv"}
