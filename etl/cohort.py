@@ -3,6 +3,10 @@
 R is positive for at least one finding and boxed for a positive finding; P is positive without such
 a box; N is negative for every finding; all else is excluded with its reason (paper, section 2).
 A finding that is uncertain on an image of R or P is masked in training, not a reason to exclude.
+
+A source may be named as an external test set. Its films are then in the test split of every fold:
+those of its published test split where it has one, all of them where it has none. They are never
+trained on, nor is any other film of their patients.
 """
 
 from __future__ import annotations
@@ -71,6 +75,7 @@ def build_cohort(
     seed: int,
     n_folds: int = 5,
     is_one_film_per_patient: bool = True,
+    external_test_sources: Sequence[str] = (),
 ) -> CohortSummary:
     """Build the cohort and its attrition, replacing both tables.
 
@@ -84,21 +89,34 @@ def build_cohort(
         n_folds: Cross-validation folds.
         is_one_film_per_patient: Keep each patient's index film only. Public data sets keep all
             films in either case; all films of a patient share a split.
+        external_test_sources: Sources whose films are tested on in every fold.
 
     Raises:
         ArgumentError: A finding has no labels, or n_folds is below 3.
-        CohortError: The cohort is empty, or a finding has no positive, or there is no negative.
+        CohortError: The cohort is empty, or a finding has no positive, or there is no negative, or
+            an external source has no images.
     """
     if n_folds < 3:
         raise ArgumentError(f"n_folds is {n_folds}; give at least 3.")
     facts = _read_facts(store, tuple(findings), is_one_film_per_patient)
     images = store.read(
-        IMAGES, columns=["image_id", "patient_id", "source", "selection_reason", "is_frontal_chest"]
+        IMAGES,
+        columns=[
+            *("image_id", "patient_id", "source", "published_split"),
+            *("selection_reason", "is_frontal_chest"),
+        ],
     ).to_pylist()
+    external = _external_patients(images, external_test_sources)
     outcomes, flow = _attrition(store, images, facts)
-    kept = [image for image in images if outcomes[image["image_id"]] in SUBSETS]
+    kept = [
+        image
+        for image in images
+        if outcomes[image["image_id"]] in SUBSETS and image["patient_id"] not in external
+    ]
     _check_classes(kept, outcomes, facts)
     configuration = {"findings": list(findings), "seed": seed, "n_folds": n_folds}
+    if external_test_sources:
+        configuration["external_test_sources"] = sorted(external_test_sources)
     parts = assign_parts(
         _strata(kept, outcomes, facts),
         n_images=Counter(image["patient_id"] for image in kept),
@@ -107,7 +125,9 @@ def build_cohort(
         kept=_earlier_parts(store, configuration, n_folds),
     )
     rows = [
-        _cohort_row(image, outcomes[image["image_id"]], parts, fold, n_folds)
+        _cohort_row(
+            image, outcomes[image["image_id"]], parts.get(image["patient_id"]), fold, n_folds
+        )
         for fold in range(n_folds)
         for image in images
     ]
@@ -285,16 +305,35 @@ def _earlier_parts(
     return {patient_id: part for patient_id, part in parts.items() if part is not None}
 
 
-def _cohort_row(image: Row, outcome: str, parts: Mapping[str, int], fold: int, n_folds: int) -> Row:
+def _external_patients(images: list[Row], sources: Sequence[str]) -> set[str]:
+    """Patients who are tested on in every fold."""
+    present = {image["source"] for image in images}
+    for source in sources:
+        if source not in present:
+            raise CohortError(
+                f"external_test_sources: there are no images of {source!r}; there are images of "
+                f"{', '.join(sorted(present)) or 'no source'}. Name one of these, or import it "
+                "first."
+            )
+    divided = {image["source"] for image in images if image["published_split"] == "test"}
+    return {
+        image["patient_id"]
+        for image in images
+        if image["source"] in sources
+        and (image["published_split"] == "test" or image["source"] not in divided)
+    }
+
+
+def _cohort_row(image: Row, outcome: str, part: int | None, fold: int, n_folds: int) -> Row:
+    """A row of the cohort; no part means the external test set."""
     is_kept = outcome in SUBSETS
+    split = "test" if part is None else split_of(part, fold=fold, n_folds=n_folds)
     return {
         "fold": fold,
         "image_id": image["image_id"],
         "patient_id": image["patient_id"],
         "subset": outcome if is_kept else "excluded",
-        "split": split_of(parts[image["patient_id"]], fold=fold, n_folds=n_folds)
-        if is_kept
-        else None,
+        "split": split if is_kept else None,
         "exclusion_reason": None if is_kept else outcome,
         "source": image["source"],
     }

@@ -17,7 +17,7 @@ from itertools import islice
 
 import cv2
 
-from etl.film_reading import FilmReading, ReadingOrder, read_film_file
+from etl.film_reading import FilmReading, ReadingOrder
 
 MAX_WORKER_BYTES = 6 * 2**30
 MAX_SECONDS = 120
@@ -104,6 +104,6 @@ def _read_within_limits(order: ReadingOrder, max_seconds: int) -> FilmReading:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(max_seconds)
     try:
-        return read_film_file(order)
+        return order.read()
     finally:
         signal.alarm(0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +29,19 @@ class ReadingOrder:
         size_px: Side of the cached film.
         time_zone: IANA zone of dates without an offset.
         cached_sha256: Source hashes whose film is in the cache already.
+        header: DICOM keywords and values that stand in place of the file's own: what a data set's
+            tables say of files whose headers were emptied.
     """
 
     path: Path
     size_px: int
     time_zone: str
     cached_sha256: frozenset[str] = frozenset()
+    header: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self) -> FilmReading:
+        """Carry out the order; in a worker process."""
+        return read_film_file(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,8 @@ def read_film_file(order: ReadingOrder) -> FilmReading:
 
 def _read_content(order: ReadingOrder, content: bytes, sha256: str) -> FilmReading:
     dataset = open_dataset(content)
+    for keyword, value in order.header.items():
+        setattr(dataset, keyword, value)
     facts = read_header(dataset, zone=find_time_zone(order.time_zone))
     selection = select_by_tags(facts)
     film, geometry = None, None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 # Published data sets come with labels of their own for every film, and without encounters.
-PUBLIC_SOURCES = frozenset({"nih_chestxray14"})
+PUBLIC_SOURCES = frozenset({"chexpert", "nih_chestxray14", "padchest", "vindr_cxr"})
 LATEST = datetime.max.replace(tzinfo=UTC)
 Row = dict[str, Any]
 

@@ -121,6 +121,9 @@ def evaluate_finding(
         metrics.extend(operating_metrics(test, validation, network=network))
     else:
         notes.append(f"{finding}: no validation predictions, so no operating points")
+    for source in sorted(set(test.sources)) if len(set(test.sources)) > 1 else ():
+        alone = subset_of(test, test.sources == source)
+        metrics.extend(_source_metrics(run, finding, alone, network, resampling))
     counted = count_froc(run, test, finding)
     if counted is None:
         notes.append(f"{finding}: no boxes or no score maps in the test split, so no FROC")
@@ -129,6 +132,25 @@ def evaluate_finding(
     images, counts = counted
     rows, froc = froc_metrics(images, counts, network=network, resampling=resampling)
     return FindingResult(finding, [*metrics, *rows], roc, froc, notes)
+
+
+def _source_metrics(
+    run: ScoredRun, finding: str, alone: ScoredImages, network: str, resampling: Resampling
+) -> list[Metric]:
+    """AUROC and FROC on the test images of one source; what is undefined there is left out."""
+    metrics: list[Metric] = []
+    source = str(alone.sources[0])
+    if alone.is_positive.any() and not alone.is_positive.all():
+        metrics += classification_metrics(
+            alone, name=source, network=network, resampling=resampling
+        )[0]
+    counted = count_froc(run, alone, finding)
+    if counted is not None:
+        images, counts = counted
+        metrics += froc_metrics(
+            images, counts, network=network, resampling=resampling, source=source
+        )[0]
+    return metrics
 
 
 def test_images(run: ScoredRun, finding: str, network: str) -> ScoredImages:

@@ -2,6 +2,8 @@
 
 A protocol reads ``split/images/denominator/network``. Images of AUROC: ``all`` (every image that
 is negative for the finding counts as a negative; primary) or ``N only`` (negatives of subset N).
+Where the test split is of several sources, AUROC and FROC are also given for each alone: the images
+are then named ``SOURCE``, and ``SOURCE R+N`` and so on.
 Images of FROC, whose false positives are averaged: ``R+N`` (primary), ``R only`` or ``N only``;
 recall is always over all boxes. Denominator: ``whole`` image (primary) or ``valid`` area.
 """
@@ -85,6 +87,7 @@ def subset_of(images: ScoredImages, rows: NDArray[np.bool_]) -> ScoredImages:
         image_ids=[images.image_ids[row] for row in chosen],
         patient_ids=[images.patient_ids[row] for row in chosen],
         subsets=images.subsets[chosen],
+        sources=images.sources[chosen],
         is_positive=images.is_positive[chosen],
         scores=images.scores[chosen],
         map_places=[images.map_places[row] for row in chosen],
@@ -239,11 +242,17 @@ def froc_draws(
 
 
 def froc_metrics(
-    images: ScoredImages, counts: FrocCounts, *, network: str, resampling: Resampling
+    images: ScoredImages,
+    counts: FrocCounts,
+    *,
+    network: str,
+    resampling: Resampling,
+    source: str | None = None,
 ) -> tuple[list[Metric], list[CurvePoint]]:
     """FROC scores of every protocol, and the primary curve with its band.
 
-    ``images`` and ``counts`` describe the same images, those of :func:`froc_rows`.
+    ``images`` and ``counts`` describe the same images, those of :func:`froc_rows`; all of them are
+    of ``source`` where one is named.
     """
     has_box = np.bincount(counts.box_rows, minlength=counts.n_images) > 0
     bootstrap = resampling.of(images, has_box)
@@ -254,7 +263,8 @@ def froc_metrics(
         if not rows.any():
             continue
         for label, denominator in DENOMINATORS.items():
-            protocol = f"test/{name}/{label}/{network}"
+            chosen = name if source is None else f"{source} {name}"
+            protocol = f"test/{chosen}/{label}/{network}"
             curve = froc_curve(counts, false_positive_rows=rows, denominator=denominator)
             is_primary = name == "R+N"
             ratios = FALSE_POSITIVE_RATIOS

@@ -37,6 +37,7 @@ class CohortImage:
     patient_id: str
     subset: str
     split: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class ScoredImages:
     """The images of one split whose label for one finding is known, by rising image id.
 
     ``scores``: (n,) int64, 16-bit image scores. ``is_positive``: (n,) by record.
-    ``subsets``: R, P or N. ``map_places``: file and row of each map, None where there is none.
+    ``subsets``: R, P or N. ``sources``: site or data set of each. ``map_places``: file and row of
+    each map, None where there is none.
     """
 
     image_ids: list[str]
     patient_ids: list[str]
     subsets: NDArray[np.str_]
+    sources: NDArray[np.str_]
     is_positive: NDArray[np.bool_]
     scores: NDArray[np.int64]
     map_places: list[tuple[str, int] | None]
@@ -149,6 +152,7 @@ class ScoredRun:
             image_ids=[image.image_id for image in chosen],
             patient_ids=[image.patient_id for image in chosen],
             subsets=np.array([image.subset for image in chosen], dtype=np.str_),
+            sources=np.array([image.source for image in chosen], dtype=np.str_),
             is_positive=np.array(
                 [self.labels[image.image_id, finding] == "positive" for image in chosen], dtype=bool
             ),
@@ -295,7 +299,7 @@ def _cohort(store: Store, fold: int, at: int | None) -> dict[str, CohortImage]:
     table = store.read(COHORT, where={"fold": fold}, at=at)
     images = {
         row["image_id"]: CohortImage(
-            row["image_id"], row["patient_id"], row["subset"], row["split"]
+            row["image_id"], row["patient_id"], row["subset"], row["split"], row["source"]
         )
         for row in table.to_pylist()
         if row["split"] is not None and row["subset"] in {"R", "P", "N"}

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")
     seed: int = Field(0, ge=0, description="Seed of folds, samples and training.")
     n_folds: int = Field(5, ge=3, le=20, description="Cross-validation folds.")
+    external_test_sources: NAMES = Field((), description="Sources tested on in every fold.")
     recipe: str = Field("paper", description="Training recipe by name.")
     recipe_overrides: dict[str, Any] = Field({}, description="Fields of the recipe to change.")
     n_bootstrap: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
@@ -56,7 +57,7 @@ class Settings(BaseSettings):
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @field_validator("findings", mode="before")
+    @field_validator("findings", "external_test_sources", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

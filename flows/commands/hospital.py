@@ -75,20 +75,27 @@ def import_boxes(
 
 def import_public(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="nih-chestxray14.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its published tables and PNGs.")],
-    finding: Annotated[str, typer.Option(help="Finding to detect, for example Pneumonia.")],
+    dataset: Annotated[
+        str, typer.Argument(help="mimic, vindr-cxr, nih-chestxray14, padchest or chexpert.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Its files as published.")],
+    finding: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Published finding, for example Pneumonia; repeat it. Default: the defined ones."
+        ),
+    ] = None,
     size_px: Annotated[
         int | None, typer.Option("--size-px", help="Side of the cached square film.")
     ] = None,
 ) -> None:
-    """Read a public dataset instead, up to the cohort."""
+    """Read a public dataset, up to the cohort of all that the home holds."""
     with progress() as display:
         counts = stages.import_public(
             settings_of(context, size_px=size_px),
             dataset=dataset,
             folder=folder,
-            finding=finding,
+            findings=finding or (),
             progress=display,
         )
     print_counts(f"import-public {dataset}", counts)

@@ -40,10 +40,15 @@ def label(
 def build_cohort(
     context: typer.Context,
     seed: Annotated[int | None, typer.Option(help="Seed of folds and splits.")] = None,
+    external_test: Annotated[
+        list[str] | None,
+        typer.Option(help="Source that is tested on in every fold, e.g. vindr_cxr; repeat it."),
+    ] = None,
 ) -> None:
     """Divide films into R, P and N, folds and splits."""
+    settings = settings_of(context, seed=seed, external_test_sources=external_test or None)
     with progress() as display:
-        counts = stages.build_cohort(settings_of(context, seed=seed), progress=display)
+        counts = stages.build_cohort(settings, progress=display)
     print_counts("build-cohort", counts)
 
 

@@ -62,6 +62,7 @@ def build_cohort(settings: Settings, *, progress: Progress = SILENT) -> Counts:
         findings=labelled_findings(settings),
         seed=settings.seed,
         n_folds=settings.n_folds,
+        external_test_sources=settings.external_test_sources,
     )
     progress.finish()
     return counts(summary)

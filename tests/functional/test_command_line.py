@@ -135,7 +135,7 @@ def test_tables_is_the_dictionary(ribline) -> None:
         (["--home", "HOME", "train", "--recipe", "best"], 2, "allowed are paper, demo, nih"),
         (["--home", "HOME", "train", "--recipe", "demo"], 7, "cohort"),
         (["--home", "HOME", "train", "--method", "magic"], 2, "magic"),
-        (["import-public", "chexpert", ".", "--finding", "Pneumonia"], 2, "known datasets are nih"),
+        (["import-public", "imagenet", ".", "--finding", "Dog"], 2, "known datasets are mimic"),
         (["demo", "--out", "HOME"], 2, "--out: "),
         (["synthetic-hospital", "HOME"], 2, "is not empty"),
         (["label-notes", "none.csv", "out.csv"], 4, "none.csv"),

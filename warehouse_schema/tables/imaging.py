@@ -29,6 +29,11 @@ IMAGES = Table(
             "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."
         ),
         text("source_sha256", "SHA-256 of the source file."),
+        text(
+            "published_split",
+            "train, validation or test, as the public dataset divides its films.",
+            null_meaning="a hospital's film, or the dataset is not divided",
+        ),
         flag("is_synthetic", "SYNTHETIC data."),
     ),
 )

@@ -13,7 +13,7 @@ SELECT
 FROM evaluation_reports AS e
 JOIN training_runs AS r USING (run_id)
 WHERE e.protocol LIKE 'test/%/whole/student'
-  AND ((e.metric = 'auroc' AND e.protocol NOT LIKE 'test/N only/%')
+  AND ((e.metric = 'auroc' AND e.protocol LIKE 'test/all/%')
        OR (e.metric = 'froc_score' AND e.protocol LIKE 'test/R+N/%'))
 GROUP BY ALL
 ORDER BY e.finding, auroc DESC

@@ -49,6 +49,7 @@ def fill(
                     film["image_id"],
                     film["patient"],
                     source=film["source"],
+                    published_split=film.get("published_split"),
                     acquired_datetime=datetime(2015, 1, film["day"], tzinfo=UTC),
                     is_frontal_chest=film["is_frontal"],
                     selection_reason="view PA" if film["is_frontal"] else "modality: MR is not CR",
@@ -243,6 +244,56 @@ def test_patients_stay_in_one_split_and_every_image_is_tested_once(
     tested = Counter(row["image_id"] for row in rows if row["split"] == "test")
     assert set(tested.values()) == {1}
     assert len(tested) == 140
+
+
+@pytest.mark.parametrize("has_published_test", [True, False])
+def test_an_external_source_is_tested_on_in_every_fold(
+    store: Store, fill: Callable[[list[Film]], None], *, has_published_test: bool
+) -> None:
+    splits = ("train", "test") if has_published_test else (None, None)
+    external = [
+        _film(
+            f"e{number}",
+            "+-" if number % 4 < 2 else "--",
+            # Patient PE0 has a film in either published part.
+            f"PE{number // 2 if number < 2 else number}",
+            source="vindr_cxr",
+            published_split=splits[number % 2],
+        )
+        for number in range(20)
+    ]
+    films = _many(70)
+    fill(films)
+    _build(store)
+    before = {
+        (row["fold"], row["image_id"]): row["split"] for row in store.read(COHORT).to_pylist()
+    }
+    fill([*films, *external])
+    _build(store, external_test_sources=["vindr_cxr"])
+    rows = store.read(COHORT).to_pylist()
+    always = {f"e{n}" for n in range(20) if n % 2 or not has_published_test} | {"e0"}
+    found = defaultdict(set)
+    for row in rows:
+        found[row["image_id"]].add(row["split"])
+    assert {name for name in always if found[name] == {"test"}} == always
+    others = {film["image_id"] for film in external} - always
+    assert all(found[name] != {"test"} for name in others)
+    assert all(row["subset"] != "excluded" for row in rows)
+    if not has_published_test:
+        inside = {(row["fold"], row["image_id"]): row["split"] for row in rows}
+        assert {key: inside[key] for key in before} == before
+    earlier = {(row["fold"], row["image_id"]): row["split"] for row in rows}
+    _build(store, external_test_sources=["vindr_cxr"])
+    again = {(row["fold"], row["image_id"]): row["split"] for row in store.read(COHORT).to_pylist()}
+    assert again == earlier
+
+
+def test_an_external_source_without_images_is_one_clear_line(
+    store: Store, fill: Callable[[list[Film]], None]
+) -> None:
+    fill(_many(14))
+    with pytest.raises(CohortError, match="no images of 'padchest'; there are images of small"):
+        _build(store, external_test_sources=["padchest"])
 
 
 def test_strata_are_balanced_over_folds_and_splits(

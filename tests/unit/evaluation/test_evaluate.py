@@ -319,3 +319,40 @@ def test_runs_with_different_findings_are_refused(store: Store) -> None:
     rewrite(store, TRAINING_RUNS, training_runs)
     with pytest.raises(EvaluationError, match="different findings"):
         compare_runs(store=store, run_id_a=SUPERVISED, run_id_b=AALS, n_bootstrap=DRAWS)
+
+
+def test_each_source_of_the_test_split_is_measured_alone(store: Store) -> None:
+    before = evaluate_run(store=store, run_id=AALS, n_bootstrap=DRAWS).metrics
+    test = store.read(COHORT, where={"fold": 0, "split": "test"}).to_pylist()
+    external = {row["patient_id"] for row in test[::2]}
+    rows = [
+        {**row, "source": "elsewhere" if row["patient_id"] in external else row["source"]}
+        for row in store.read(COHORT).to_pylist()
+    ]
+    rewrite(store, COHORT, rows)
+    metrics = evaluate_run(store=store, run_id=AALS, n_bootstrap=DRAWS).metrics
+    assert {key: metrics[key] for key in before} == pytest.approx(before, nan_ok=True)
+    sources = {row["image_id"]: row["source"] for row in store.read(COHORT).to_pylist()}
+    labels = {
+        (row["image_id"], row["finding"]): row["label"]
+        for row in store.read(IMAGE_LABELS).to_pylist()
+    }
+    where = {"run_id": AALS, "split": "test", "network": "student"}
+    predictions = store.read(PREDICTIONS, where=where).to_pylist()
+    for source in ("elsewhere", "fabricated"):
+        for finding in FINDINGS:
+            rows = [
+                row
+                for row in predictions
+                if row["finding"] == finding and sources[row["image_id"]] == source
+            ]
+            truth = [labels[row["image_id"], finding] == "positive" for row in rows]
+            found = metrics[finding, "auroc", f"test/{source}/whole/student"]
+            assert found == pytest.approx(roc_auc_score(truth, [row["score"] for row in rows]))
+    protocols = {protocol for _, metric, protocol in metrics if metric == "froc_score"}
+    assert "test/elsewhere R+N/whole/student" in protocols
+    board = run_query(store, "SELECT run_id, finding, auroc FROM leaderboard").to_pylist()
+    assert {row["finding"]: row["auroc"] for row in board} == {
+        finding: pytest.approx(before[finding, "auroc", "test/all/whole/student"])
+        for finding in FINDINGS
+    }
