@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(None, description="Key of all pseudonyms.")
     pseudonym_key_file: Path | None = Field(None, description="File that holds pseudonym_key.")
     image_folder: Path | None = Field(None, description="DICOM files of the hospital.")
-    box_file: Path | None = Field(None, description="Readers' boxes (COCO), read by relabel.")
+    box_file: Path | None = Field(None, description="Readers' boxes, read by relabel.")
     findings: NAMES | None = Field(None, description="Findings to label; all by default.")
     as_of: datetime | None = Field(None, description="Clock of the labels; now by default.")
     size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flows import stages
-from flows.commands.context import print_counts, progress, settings_of
+from flows.commands.context import console, print_counts, progress, settings_of
 
 N_PATIENTS = 1200
 
@@ -65,12 +65,43 @@ def ingest_images(
 
 def import_boxes(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="COCO file of readers' boxes.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Annotation files, or folders of them."),
+    ],
+    *,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="Format (default: seen from the content).")
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who read, where the files name nobody.")
+    ] = None,
+    status: Annotated[
+        str, typer.Option(help="drawn, confirmed or rejected, where the files do not say it.")
+    ] = "drawn",
 ) -> None:
     """Join readers' boxes to the images."""
     with progress() as display:
-        counts = stages.import_boxes(settings_of(context, box_file=file), progress=display)
+        counts = stages.import_boxes(
+            settings_of(context),
+            files=files,
+            format_name=format_name,
+            reader=reader,
+            status=status,
+            progress=display,
+        )
     print_counts("import-boxes", counts)
+
+
+def reader_agreement(context: typer.Context) -> None:
+    """Tell how far readers of the same films agree."""
+    from flows.agreement_display import print_agreement
+
+    settings = settings_of(context)
+    with progress() as display:
+        counts = stages.measure_agreement(settings, progress=display)
+    print_counts("reader-agreement", counts)
+    print_agreement(console(), stages.open_store(settings))
 
 
 def import_public(

@@ -16,7 +16,7 @@ from flows.stages.experiments import (
     write_report,
     write_run_report,
 )
-from flows.stages.hospital import extract, import_boxes, ingest_images, link
+from flows.stages.hospital import extract, import_boxes, ingest_images, link, measure_agreement
 from flows.stages.labelling import (
     build_cohort,
     definitions,
@@ -47,6 +47,7 @@ __all__ = [
     "label_notes",
     "labelled_findings",
     "link",
+    "measure_agreement",
     "mine",
     "newest_run",
     "open_store",

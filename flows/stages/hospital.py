@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.stages.counts import Counts, counts
@@ -51,20 +53,44 @@ def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     )
 
 
-def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
-    """Readers' boxes (COCO) into annotations; nothing where no ``box_file`` is set."""
-    from etl.box_import import import_boxes as import_file
+def import_boxes(
+    settings: Settings,
+    *,
+    files: Sequence[Path] | None = None,
+    format_name: str | None = None,
+    reader: str | None = None,
+    status: str = "drawn",
+    progress: Progress = SILENT,
+) -> Counts:
+    """Readers' boxes into annotations, from files or else ``box_file``; nothing without either."""
+    from etl.box_import import import_boxes as import_files
     from etl.site_mapping import load_site_mapping
 
-    if settings.box_file is None:
+    given = files or ([] if settings.box_file is None else [settings.box_file])
+    if not given:
         return {}
     progress.start("import-boxes", None)
-    summary = import_file(
+    summary = import_files(
         store=open_store(settings),
-        file=settings.box_file,
+        files=given,
         source=load_site_mapping(settings.site_mapping).name,
         pseudonym_key=settings.require("pseudonym_key"),
         findings=[definition.name for definition in definitions(settings)],
+        format_name=format_name,
+        reader=reader,
+        status=status,
+    )
+    progress.finish()
+    return counts(summary)
+
+
+def measure_agreement(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Agreement of the readers who share images into reader_agreement and box_matches."""
+    from etl.reader_agreement import measure_agreement as measure
+
+    progress.start("reader-agreement", None)
+    summary = measure(
+        store=open_store(settings), n_bootstrap=settings.n_bootstrap, seed=settings.seed
     )
     progress.finish()
     return counts(summary)

@@ -70,7 +70,7 @@ def import_coco(
         file = tmp_path / "boxes.json"
         file.write_text(json.dumps(content))
         return import_boxes(
-            store=store, file=file, source="small", pseudonym_key=key, findings=findings
+            store=store, files=[file], source="small", pseudonym_key=key, findings=findings
         )
 
     return run
@@ -134,7 +134,6 @@ def test_an_image_is_found_in_the_stated_order(
         ({}, {"bbox": [10, 10, 0, 5]}, "it has no area"),
         ({}, {"bbox": [10, 10, -5, 5]}, "it has no area"),
         ({}, {"bbox": [900, 10, 20, 20]}, "it lies outside its image"),
-        ({}, {"attributes": {"rotation": 30}}, "it is rotated, which a box cannot express"),
         ({}, {"attributes": {"status": "maybe"}}, "its status is not drawn, confirmed, rejected"),
         (
             {"width": 500, "height": 500},
@@ -186,7 +185,9 @@ def test_a_file_that_is_no_coco_file_is_one_clear_line(
     store: Store, tmp_path: Path, key: str, content: str
 ) -> None:
     (tmp_path / "boxes.json").write_text(content)
-    with pytest.raises(InputError, match="Export it again as COCO"):
-        import_boxes(store=store, file=tmp_path / "boxes.json", source="small", pseudonym_key=key)
+    with pytest.raises(InputError, match="Export"):
+        import_boxes(
+            store=store, files=[tmp_path / "boxes.json"], source="small", pseudonym_key=key
+        )
     with pytest.raises(InputError, match="cannot be read"):
-        import_boxes(store=store, file=tmp_path / "none.json", source="small", pseudonym_key=key)
+        import_boxes(store=store, files=[tmp_path / "none.json"], source="small", pseudonym_key=key)
