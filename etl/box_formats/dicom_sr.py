@@ -20,8 +20,8 @@ from etl.box_formats.shapes import Point, hull_of_axes, hull_of_circle, hull_of_
 from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, SourceLook
 
 TITLE = "DICOM SR (TID 1500)"
+Person = highdicom.sr.PersonObserverIdentifyingAttributes
 SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-IMAGE_REGION = "111030"
 GROUP_KINDS = ("get_planar_roi_measurement_groups", "get_volumetric_roi_measurement_groups")
 
 
@@ -80,9 +80,9 @@ def _observer(content: Any) -> str | None:
     try:
         contexts = content.get_observer_contexts()
         names = [
-            str(context.observer_identifying_attributes.name)
+            str(attributes.name)
             for context in contexts
-            if hasattr(context.observer_identifying_attributes, "login_name")
+            if isinstance(attributes := context.observer_identifying_attributes, Person)
         ]
     except Exception:  # noqa: BLE001 - an observer that cannot be read is none
         return None

@@ -152,7 +152,9 @@ def _yaml_classes(folder: AnnotationFolder, content: str) -> Mapping[int, str]:
         names = yaml.safe_load(content).get("names")
     except (yaml.YAMLError, AttributeError, RecursionError, ValueError):
         names = None
-    entries = names.items() if isinstance(names, dict) else enumerate(names or ())
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    entries = names.items() if isinstance(names, dict) else ()
     classes = {
         place: name for place, name in entries if isinstance(place, int) and isinstance(name, str)
     }
