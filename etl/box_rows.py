@@ -75,6 +75,7 @@ class BoxRows:
         self._findings = findings
         self._reader = reader
         self._status = status
+        self._reader_ids: dict[str, str] = {}
         self.annotations: dict[str, Row] = {}
         self.readings: dict[ReadingKey, Row] = {}
         # Readings that replace what their reader said before.
@@ -142,7 +143,11 @@ class BoxRows:
 
     def _reader_id(self, reader: str | None) -> str | None:
         name = reader or self._reader
-        return self._finder.names.pseudonym("reader", name) if name else None
+        if name is None:
+            return None
+        if name not in self._reader_ids:
+            self._reader_ids[name] = self._finder.names.pseudonym("reader", name)
+        return self._reader_ids[name]
 
     def _reading(
         self, file: ReadFile, image: Row, reader_id: str | None, entry: SourceEntry

@@ -82,8 +82,9 @@ def _agreed(boxes: list[Row], *, n_readers: int) -> Iterator[Row]:
         if confirmed:
             yield _row(confirmed, "confirmed", n_readers=n_readers)
             continue
-        is_rejected = (overlaps(corners_of(group), rejected) >= MIN_IOU - TOLERANCE).any()
-        if not is_rejected and 2 * len(group) > n_readers:
+        if 2 * len(group) <= n_readers:
+            continue
+        if not (overlaps(corners_of(group), rejected) >= MIN_IOU - TOLERANCE).any():
             yield _row(group, "majority", n_readers=n_readers)
 
 

@@ -45,6 +45,7 @@ class ImageFinder:
     def __init__(self, store: Store, names: Pseudonymizer) -> None:
         self.names = names
         images = store.read(IMAGES, columns=COLUMNS, where={"source": names.source}).to_pylist()
+        self._found: dict[SourceImage, tuple[Row, str] | str] = {}
         self._images: dict[str, Row] = {image["image_id"]: image for image in images}
         self._by_sha256 = {image["source_sha256"]: image for image in images}
         self._by_accession: dict[str, list[Row]] = defaultdict(list)
@@ -74,6 +75,11 @@ class ImageFinder:
 
     def find(self, named: SourceImage) -> tuple[Row, str] | str:
         """The image and what it was found by, or the reason why it is not known."""
+        if named not in self._found:
+            self._found[named] = self._look_up(named)
+        return self._found[named]
+
+    def _look_up(self, named: SourceImage) -> tuple[Row, str] | str:
         if named.sop_instance_uid and (image := self._by_uid(named.sop_instance_uid)):
             return image, "sop_instance_uid"
         if named.file_sha256 and (image := self._by_sha256.get(named.file_sha256.lower())):
