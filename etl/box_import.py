@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,23 +160,18 @@ def _read_all(
 
 
 def _write(commit: Commit, rows: BoxRows) -> None:
+    replacing = rows.replacing
     kept = [
         row
         for row in commit.read(ANNOTATIONS).to_pylist()
-        if (row["image_id"], row["reader_id"]) not in rows.replacing
+        if (row["image_id"], row["reader_id"]) not in replacing
     ]
     commit.replace(ANNOTATIONS, _table(ANNOTATIONS, [*kept, *rows.annotations.values()]))
     earlier = {row["reading_id"]: row for row in commit.read(IMAGE_READINGS).to_pylist()}
-    for row in _new_readings(rows, earlier):
-        earlier[row["reading_id"]] = row
-    commit.replace(IMAGE_READINGS, _table(IMAGE_READINGS, list(earlier.values())))
-
-
-def _new_readings(rows: BoxRows, earlier: Mapping[str, Row]) -> Iterator[Row]:
-    """Readings to write: replacing ones, and others of which nothing is known yet."""
     for key, row in rows.readings.items():
-        if key in rows.replacing or row["reading_id"] not in earlier:
-            yield row
+        if key in replacing or row["reading_id"] not in earlier:
+            earlier[row["reading_id"]] = row
+    commit.replace(IMAGE_READINGS, _table(IMAGE_READINGS, list(earlier.values())))
 
 
 def _table(table: Table, rows: list[Row]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,8 @@ def place_box(box: SourceBox, image: Mapping[str, Any]) -> Placement | str:
         image: Row of images.
     """
     left, top, width, height = box.box
+    if not all(map(math.isfinite, box.box)):
+        return "its coordinates are not numbers"
     if width <= 0 or height <= 0:
         return "it has no area"
     columns_px, rows_px = float(image["columns_px"]), float(image["rows_px"])
@@ -113,7 +116,8 @@ def _inside(drawn: Box, columns_px: float, rows_px: float, scale: float | None) 
         min(edges[3], rows_px),
     )
     width, height = inside[2] - inside[0], inside[3] - inside[1]
-    if width < 1 or height < 1:
+    # Also false where huge coordinates have left infinities behind.
+    if not (width >= 1 and height >= 1):
         return "it lies outside its image"
     return Placement(
         box_px=(inside[0], inside[1], width, height),

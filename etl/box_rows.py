@@ -78,8 +78,16 @@ class BoxRows:
         self._reader_ids: dict[str, str] = {}
         self.annotations: dict[str, Row] = {}
         self.readings: dict[ReadingKey, Row] = {}
-        # Readings that replace what their reader said before.
-        self.replacing: set[ReadingKey] = set()
+        self._said: set[ReadingKey] = set()
+
+    @property
+    def replacing(self) -> set[ReadingKey]:
+        """Readings that replace what their reader said before: with a box, or said to have none."""
+        return {
+            key
+            for key in self._said
+            if self.readings[key]["n_boxes"] or not self.readings[key]["n_refused"]
+        }
 
     def take_up(self, file: ReadFile) -> None:
         """Take up one file's boxes, then its looks; an implied look yields to any other."""
@@ -107,7 +115,7 @@ class BoxRows:
         placed: Placement | str | None = box.fault
         if placed is None and finding is None:
             self._set_aside(file, box, NOT_DEFINED)
-            self.replacing.add((image["image_id"], reader_id))
+            self._said.add((image["image_id"], reader_id))
             return
         if placed is None:
             placed = place_box(box, image) if status in ANNOTATION_STATUSES else BAD_STATUS
@@ -116,7 +124,7 @@ class BoxRows:
             self._set_aside(file, box, placed)
             return
         assert finding is not None
-        self.replacing.add((image["image_id"], reader_id))
+        self._said.add((image["image_id"], reader_id))
         row = self._annotation(
             file, box, image=image, finding=finding, placed=placed, reader_id=reader_id
         )
@@ -139,7 +147,7 @@ class BoxRows:
         reader_id = self._reader_id(look.reader)
         self._reading(file, image, reader_id, look)
         if not look.is_implied:
-            self.replacing.add((image["image_id"], reader_id))
+            self._said.add((image["image_id"], reader_id))
 
     def _reader_id(self, reader: str | None) -> str | None:
         name = reader or self._reader

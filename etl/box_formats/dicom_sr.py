@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from etl.box_formats.annotation_file import AnnotationFile
 from etl.box_formats.dicom_content import content_moment, person, referenced_images
-from etl.box_formats.shapes import Point, hull_of_axes, hull_of_circle, hull_of_points
+from etl.box_formats.shapes import Point, hull_of_axes, hull_of_circle, hull_of_points, is_upright
 from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, SourceLook
 
 TITLE = "DICOM SR (TID 1500)"
@@ -135,12 +135,5 @@ def _region(region: Any) -> tuple[SourceImage, Box | str, str]:
     if kind in {"point", "multipoint"}:
         return image, "a point is no box", kind
     hull = {"ellipse": hull_of_axes, "circle": hull_of_circle}.get(kind, hull_of_points)(points)
-    shape = "rectangle" if kind == "polyline" and _is_upright(points) else kind
+    shape = "rectangle" if kind == "polyline" and is_upright(points) else kind
     return image, hull or "its points are no closed shape", shape
-
-
-def _is_upright(points: list[Point]) -> bool:
-    """True for the four corners of an upright rectangle, closed or not."""
-    corners = set(points)
-    xs, ys = {x for x, _ in points}, {y for _, y in points}
-    return len(corners) == 4 and len(xs) == 2 and len(ys) == 2

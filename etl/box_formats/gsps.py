@@ -16,8 +16,15 @@ from pydicom.dataset import Dataset
 
 from etl.box_formats.annotation_file import AnnotationFile
 from etl.box_formats.dicom_content import content_moment, referenced_images
-from etl.box_formats.shapes import Point, hull_of_axes, hull_of_circle, hull_of_points, pairs
-from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, looks
+from etl.box_formats.shapes import (
+    Point,
+    hull_of_axes,
+    hull_of_circle,
+    hull_of_points,
+    is_upright,
+    pairs,
+)
+from etl.box_formats.source_box import SourceBox, SourceEntry, SourceImage, looks
 
 TITLE = "DICOM presentation state (GSPS)"
 GSPS_CLASSES = "1.2.840.10008.5.1.4.1.1.11."
@@ -78,17 +85,22 @@ def _box(
 ) -> SourceBox:
     kind = str(graphic.get("GraphicType", ""))
     finding = _finding(dataset, item, graphic)
-    hull = _hull(dataset, graphic, kind, uid)
+    points = _points(dataset, graphic, kind, uid)
     fault = None if finding else "it names no finding"
-    if isinstance(hull, str):
-        fault, hull = hull, (0.0, 0.0, 0.0, 0.0)
+    hull = None
+    if isinstance(points, str):
+        fault = points
+    else:
+        hull = HULLS[kind](points)
+        fault = fault if hull else "its points are no closed shape"
+        kind = "rectangle" if is_upright(points) else kind.lower()
     return SourceBox(
         key=key,
         fault=fault,
         image=SourceImage(sop_instance_uid=uid),
         finding=finding or "",
-        box=hull,
-        drawn_shape=kind.lower() or "none",
+        box=hull or (0.0, 0.0, 0.0, 0.0),
+        drawn_shape=kind,
         reader=reader,
         annotated=annotated,
     )
@@ -108,8 +120,8 @@ def _finding(dataset: Dataset, item: Dataset, graphic: Dataset) -> str | None:
     return str(item.get("GraphicLayer", "")).strip() or None
 
 
-def _hull(dataset: Dataset, graphic: Dataset, kind: str, uid: str) -> Box | str:
-    """Hull of a graphic in the image's pixels, or what is wrong with it."""
+def _points(dataset: Dataset, graphic: Dataset, kind: str, uid: str) -> list[Point] | str:
+    """Points of a graphic in the image's pixels, or what is wrong with it."""
     if kind not in HULLS:
         return "a point is no box" if kind == "POINT" else "its shape is no box"
     units = str(graphic.get("GraphicAnnotationUnits", "PIXEL"))
@@ -120,9 +132,7 @@ def _hull(dataset: Dataset, graphic: Dataset, kind: str, uid: str) -> Box | str:
         points = pairs([float(value) for value in graphic.GraphicData])
     except (AttributeError, TypeError, ValueError):
         return "its graphic data cannot be read"
-    if area is not None:
-        points = [area.to_pixels(point) for point in points]
-    return HULLS[kind](points) or "its points are no closed shape"
+    return points if area is None else [area.to_pixels(point) for point in points]
 
 
 @dataclass(frozen=True)

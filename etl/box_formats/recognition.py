@@ -18,6 +18,7 @@ from etl.box_formats import (
 )
 from etl.box_formats.annotation_file import AnnotationFile, AnnotationFolder
 from etl.box_formats.source_box import SourceEntry
+from etl.film_reading import silent_parser
 from warehouse_schema.errors import ArgumentError, InputError
 
 
@@ -74,6 +75,20 @@ def read_annotations(
     """
     if isinstance(source, AnnotationFolder):
         return FOLDER_FORMAT, list(yolo.read_yolo(source))
+    if source.kind != "dicom":
+        return _read(source, format_name)
+    try:
+        with silent_parser():
+            return _read(source, format_name)
+    except InputError:
+        raise
+    except Exception:  # noqa: BLE001 - a damaged element may raise anything when it is read
+        raise InputError(
+            f"{source.name}: the DICOM object is damaged. Send it again from the PACS."
+        ) from None
+
+
+def _read(source: AnnotationFile, format_name: str | None) -> tuple[str, list[SourceEntry]]:
     name = format_name or recognised(source)
     if name is None:
         raise InputError(

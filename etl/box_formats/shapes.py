@@ -53,6 +53,12 @@ def hull_of_ellipse(center: Point, radii: Point, degrees: float = 0.0) -> Box:
     return from_corners(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
+def is_upright(points: Sequence[Point]) -> bool:
+    """True for the four corners of an upright rectangle, closed or not."""
+    corners = set(points)
+    return len(corners) == 4 and all(len({each[axis] for each in corners}) == 2 for axis in (0, 1))
+
+
 def pairs(values: Sequence[float]) -> list[Point]:
     """Points of a flat list x1, y1, x2, y2 ..."""
     return list(zip(values[::2], values[1::2], strict=False))

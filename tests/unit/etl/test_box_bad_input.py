@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pydicom.dataset import Dataset
 from unit.etl.box_samples import WRITERS
 from unit.etl.conftest import image_row
 
+from etl.box_formats.annotation_file import AnnotationFile
+from etl.box_formats.recognition import read_annotations
+from etl.box_formats.source_box import SourceBox
 from etl.box_import import BoxImportSummary, import_boxes
+from etl.box_placement import Placement, place_box
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.errors import ArgumentError, InputError
 from warehouse_schema.home import Home
@@ -298,3 +304,48 @@ def test_time_grows_as_the_number_of_boxes(tmp_path: Path, key: str) -> None:
         assert summary.n_boxes + summary.n_quarantined == n_boxes
     # Five times the boxes: 25 times the seconds would be quadratic.
     assert seconds[1] < 10 * seconds[0]
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in {"yolo", "pascal_voc"}])
+def test_a_mutated_file_is_read_or_refused_and_never_more(
+    tmp_path: Path, make_film: Callable[..., Dataset], name: str
+) -> None:
+    content = WRITERS[name](tmp_path, make_film).read_bytes()
+    rng = np.random.default_rng(len(content))
+    image = image_row("i")
+    n_read = 0
+    for _ in range(25):
+        path = tmp_path / "mutated"
+        path.write_bytes(_mutated(content, rng))
+        try:
+            _, entries = read_annotations(AnnotationFile(path))
+        except InputError as error:
+            assert "Canary" not in str(error)  # noqa: PT017
+            continue
+        n_read += 1
+        for entry in entries:
+            placed = place_box(entry, image) if isinstance(entry, SourceBox) else ""
+            if isinstance(placed, Placement):
+                assert all(map(math.isfinite, placed.box_px))
+            assert "Canary" not in str(getattr(entry, "fault", ""))
+    assert n_read
+
+
+def _mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Some bytes changed, a stretch lost or doubled, or digits replaced."""
+    changed = bytearray(content)
+    kind = rng.integers(4)
+    start = int(rng.integers(len(content)))
+    stop = min(start + int(rng.integers(1, 60)), len(content))
+    if kind == 0:
+        for place in rng.integers(0, len(content), 4):
+            changed[int(place)] = int(rng.integers(256))
+    elif kind == 1:
+        del changed[start:stop]
+    elif kind == 2:
+        changed[start:start] = changed[start:stop]
+    else:
+        digits = [place for place, byte in enumerate(changed) if byte in b"0123456789"]
+        for place in rng.choice(digits, 5):
+            changed[int(place)] = ord("-9e.N"[int(rng.integers(5))])
+    return bytes(changed)
