@@ -18,8 +18,9 @@ def list_annotation_files(
 ) -> Iterator[tuple[str, Source]]:
     """Each file, or folder that is one set, with its name below what was given.
 
-    A YOLO folder is one; any other folder is the files under it, links out of it and pictures by
-    their extension left out. The name is the last two parts of what was given and the path below.
+    A YOLO folder is one; any other folder is the files under it, links out of it, hidden files and
+    pictures by their extension left out. The name is the last two parts of what was given and the
+    path below.
 
     Raises:
         InputError: A folder holds no file that could be annotations.

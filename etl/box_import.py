@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from etl.box_files import Source, list_annotation_files
+from etl.box_formats.annotation_file import AnnotationFile
 from etl.box_formats.recognition import check_format, read_annotations
 from etl.box_rows import BoxRows, ReadFile, Row, annotation_id
 from etl.image_finder import ImageFinder
@@ -34,6 +35,7 @@ class BoxImportSummary:
 
     Attributes:
         n_files: Files read, by format.
+        n_films: DICOM images among them, passed over.
         n_boxes: Boxes kept.
         n_images: Images with a box.
         n_readings: Readings of an image by one reader, with boxes or without.
@@ -44,6 +46,7 @@ class BoxImportSummary:
     """
 
     n_files: Mapping[str, int]
+    n_films: int
     n_boxes: int
     n_images: int
     n_readings: int
@@ -114,6 +117,7 @@ def import_boxes(
         quarantine.replace_in(commit, seen_keys=read.keys)
     return BoxImportSummary(
         n_files=dict(sorted(Counter(each.format_name for each in read.files).items())),
+        n_films=read.n_films,
         n_boxes=len(rows.annotations),
         n_images=len({row["image_id"] for row in rows.annotations.values()}),
         n_readings=len(rows.readings),
@@ -124,12 +128,13 @@ def import_boxes(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _ReadFiles:
-    """Files that could be read, and the keys of all that were looked at."""
+    """Files that could be read, the keys of all that were looked at, and the films among them."""
 
     files: list[ReadFile]
     keys: set[str]
+    n_films: int = 0
 
 
 def _read_all(
@@ -146,6 +151,9 @@ def _read_all(
         key = names.pseudonym("row", name)
         found.keys.add(key)
         try:
+            if len(sources) > 1 and isinstance(each, AnnotationFile) and each.is_film:
+                found.n_films += 1
+                continue
             format_, entries = read_annotations(each, format_name=format_name)
         except InputError as error:
             first_error = first_error or error
@@ -154,8 +162,10 @@ def _read_all(
         found.files.append(
             ReadFile(key=key, sha256=each.sha256, format_name=format_, entries=entries)
         )
-    if first_error is not None and not found.files:
-        raise first_error
+    if not found.files:
+        raise first_error or InputError(
+            "file: there are films and no annotations. Give annotation files."
+        )
     return found
 
 

@@ -102,7 +102,8 @@ class ImageFinder:
         path = PurePosixPath(file_name.replace("\\", "/"))
         found = self._by_name.get(path.name, [])
         if len(found) > 1:
-            found = [each for each in found if each[0].endswith(f"/{path}")]
+            ending = f"/{str(path).lstrip('/')}"
+            found = [each for each in found if each[0].endswith(ending)]
         if len(found) > 1:
             return SEVERAL_NAMES
         return (found[0][1], "file_name") if found else self._find_by_stem(_stem(path.name))

@@ -15,6 +15,7 @@ from defusedxml.common import DefusedXmlException
 from pydicom.dataset import Dataset
 
 from etl.dicom_header import UnusableFileError, open_dataset
+from etl.film_reading import silent_parser
 from warehouse_schema.errors import InputError
 
 MAX_FILE_BYTES = 1024 * 2**20
@@ -62,6 +63,11 @@ class AnnotationFile:
         if not content.strip():
             raise InputError(f"{self.name}: the annotation file is empty. {AGAIN}")
         return content
+
+    @property
+    def is_film(self) -> bool:
+        """True for a DICOM image, which lies beside its annotations in a folder of a study."""
+        return self.kind == "dicom" and "PixelData" in self.dataset
 
     @property
     def sha256(self) -> str:
@@ -126,7 +132,8 @@ class AnnotationFile:
             InputError: It is not DICOM, or damaged.
         """
         try:
-            return open_dataset(self.content)
+            with silent_parser():
+                return open_dataset(self.content)
         except UnusableFileError as error:
             raise InputError(f"{self.name}: {error}. Send it again from the PACS.") from None
 

@@ -91,7 +91,7 @@ def _box(key: str, annotation: Entry, image: SourceImage, finding: str) -> Sourc
         finding=finding,
         box=box,
         drawn_shape=drawn_shape,
-        reader=fields.text("reader"),
+        reader=fields.text("reader") or image.only_reader,
         annotated=fields.moment("annotated"),
         status=fields.status(),
     )

@@ -104,7 +104,7 @@ def _box(key: str, shape: Element, image: SourceImage, meta: _Meta) -> SourceBox
         finding=shape.get("label", ""),
         box=box or (0.0, 0.0, 0.0, 0.0),
         drawn_shape=f"{rotated}{'rectangle' if shape.tag == 'box' else shape.tag}",
-        reader=fields.text("reader") or next(iter(image.readers), meta.reader),
+        reader=fields.text("reader") or image.only_reader or meta.reader,
         annotated=fields.moment("annotated") or meta.updated,
         status=status,
         is_occluded=shape.get("occluded") in TRUE if shape.get("occluded") else None,

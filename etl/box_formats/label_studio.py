@@ -155,7 +155,7 @@ def _box(
         box=box,
         unit=unit,
         drawn_shape=drawn_shape,
-        reader=fields.text("reader") or reader,
+        reader=reader,
         annotated=annotated,
         status=fields.status() or status,
     )

@@ -60,7 +60,7 @@ def _box(key: str, element: Element, image: SourceImage) -> SourceBox:
         finding=finding or "",
         box=hull or (0.0, 0.0, 0.0, 0.0),
         drawn_shape=drawn_shape,
-        reader=fields.text("reader") or next(iter(image.readers), None),
+        reader=fields.text("reader") or image.only_reader,
         annotated=fields.moment("annotated"),
         status=fields.status(),
         is_occluded=texts["occluded"] == "1" if texts.get("occluded") else None,

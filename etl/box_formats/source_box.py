@@ -36,6 +36,11 @@ class SourceImage:
     orientation: int = UPRIGHT
     readers: tuple[str, ...] = ()
 
+    @property
+    def only_reader(self) -> str | None:
+        """Who drew a box that names nobody, where one reader has looked at the image."""
+        return self.readers[0] if len(self.readers) == 1 else None
+
 
 NO_IMAGE = SourceImage()
 

@@ -122,7 +122,7 @@ def _box(key: str, image: SourceImage, shape: object, attributes: object) -> Sou
         finding=finding or "",
         box=hull[0],
         drawn_shape=hull[1],
-        reader=fields.text("reader"),
+        reader=fields.text("reader") or image.only_reader,
         annotated=fields.moment("annotated"),
         status=fields.status(),
     )

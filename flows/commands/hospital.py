@@ -12,6 +12,10 @@ from flows import stages
 from flows.commands.context import console, print_counts, progress, settings_of
 
 N_PATIENTS = 1200
+BOX_FORMATS = (
+    "coco, cvat, label_studio, via, pascal_voc, yolo, csv, dicom_sr or gsps "
+    "(default: seen from the content)."
+)
 
 Patients = Annotated[int, typer.Option("--patients", min=1, help="Number of patients.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same hospital.")]
@@ -70,9 +74,7 @@ def import_boxes(
         typer.Argument(metavar="FILE...", help="Annotation files, or folders of them."),
     ],
     *,
-    format_name: Annotated[
-        str | None, typer.Option("--format", help="Format (default: seen from the content).")
-    ] = None,
+    format_name: Annotated[str | None, typer.Option("--format", help=BOX_FORMATS)] = None,
     reader: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who read, where the files name nobody.")
     ] = None,

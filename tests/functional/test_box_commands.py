@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from small_hospital import blank
 
+from etl.box_formats.recognition import FORMAT_NAMES
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
@@ -108,6 +109,11 @@ def test_mistakes_end_in_one_line(  # noqa: PLR0917 - a table of cases
     assert (done.code, "Traceback" in done.err) == (code, False)
     assert message in done.err
     assert store.read(ANNOTATIONS).num_rows == 0
+
+
+def test_help_names_every_format(ribline) -> None:
+    shown = ribline("import-boxes", "--help").out
+    assert all(name in shown for name in FORMAT_NAMES)
 
 
 def test_no_readers_to_compare(ribline, store: Store) -> None:

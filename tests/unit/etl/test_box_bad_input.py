@@ -258,11 +258,17 @@ def test_a_folder_is_read_file_by_file_and_links_out_of_it_are_not_followed(
     WRITERS["pascal_voc"](folder, make_film)
     (folder / "voc" / "a.png").write_bytes(b"a picture")
     (folder / "notes.md").write_text("read me")
+    make_film().save_as(folder / "film.dcm", enforce_file_format=True)
     (folder / "report.dcm").symlink_to(tmp_path / "presentation_PIXEL.dcm")
     (folder / "up").symlink_to(tmp_path)
     summary = _import(box_site, [folder], key, reader="a")
-    assert dict(summary.n_files) == {"pascal_voc": 2}
+    assert (dict(summary.n_files), summary.n_films) == ({"pascal_voc": 2}, 1)
     assert summary.n_quarantined == 1
+    (tmp_path / "films").mkdir()
+    for name in "ab":
+        make_film().save_as(tmp_path / "films" / name, enforce_file_format=True)
+    with pytest.raises(InputError, match="there are films and no annotations"):
+        _import(box_site, [tmp_path / "films"], key)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="the folder holds no annotation file"):
         _import(box_site, [tmp_path / "empty"], key)

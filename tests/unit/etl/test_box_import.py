@@ -84,6 +84,7 @@ NO_UID = {"sop_instance_uid": None}
         ({**NO_UID, "accession_number": "ACC"}, "1.2.3", "accession_number"),
         ({**NO_UID, "file_name": "4/film.dcm"}, "1.2.4", "file_name"),
         ({**NO_UID, "file_name": "4\\film.dcm"}, "1.2.4", "file_name"),
+        ({**NO_UID, "file_name": "/films/4/film.dcm"}, "1.2.4", "file_name"),
         (
             {"sop_instance_uid": "9.9", "accession_number": "TWO", "file_name": "5/film.dcm"},
             "1.2.5",
@@ -209,6 +210,19 @@ def test_a_reader_who_drew_nothing_replaces_boxes_and_a_listed_image_does_not(
     bring("1.2.3,,,,,,a")
     assert box_site.read(ANNOTATIONS).num_rows == 0
     assert box_site.read(IMAGE_READINGS)["n_boxes"].to_pylist() == [0]
+
+
+def test_a_reader_named_by_the_image_drew_its_unnamed_boxes(
+    store: Store, import_coco: Import
+) -> None:
+    import_coco({"reader": "a"})
+    (row,) = store.read(ANNOTATIONS).to_pylist()
+    (reading,) = store.read(IMAGE_READINGS).to_pylist()
+    assert row["reader_id"] == reading["reader_id"] is not None
+    import_coco({"readers": ["a", "b"]}, attributes={"reader": "b"})
+    found = {row["reader_id"]: row["n_boxes"] for row in store.read(IMAGE_READINGS).to_pylist()}
+    assert found.pop(row["reader_id"]) == 0
+    assert list(found.values()) == [1]
 
 
 @pytest.mark.parametrize(
