@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -16,6 +16,7 @@ EXIF_ORIENTATION = 0x0112
 ORIENTATIONS = st.integers(1, 8)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     orientation=ORIENTATIONS,
     edges=st.tuples(
@@ -51,6 +52,7 @@ def test_a_box_around_what_pillow_shows_comes_back(
     assert not placed.is_clipped
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     orientation=ORIENTATIONS,
     size=st.tuples(st.integers(500, 4000), st.integers(500, 4000)),
@@ -106,6 +108,7 @@ def test_scaling_and_turning_back_is_the_inverse_of_showing(
     assert placed.box_px == pytest.approx((left, top, right - left, bottom - top), abs=1e-6)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     ratio=st.floats(0.5, 2.0).filter(lambda ratio: abs(ratio - 1) > 0.011),
     size=st.integers(400, 3000),
@@ -121,6 +124,7 @@ def test_a_crop_is_refused(ratio: float, size: int) -> None:
     }
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     box=st.tuples(*[st.floats(-50, 50)] * 2, *[st.floats(1, 99)] * 2),
     degrees=st.floats(-720, 720),

@@ -6,7 +6,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.consensus import consensus_boxes
@@ -125,6 +125,7 @@ def test_the_mean_box_is_the_mean_of_edges_and_names_its_boxes() -> None:
     assert found["annotation_ids"] == ["B0", "B1"]
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     lefts=st.lists(
         st.tuples(st.sampled_from("abc"), st.integers(0, 300)), min_size=2, max_size=6, unique=True
@@ -143,6 +144,7 @@ def test_neither_order_nor_readers_names_matter(lefts: list[tuple[str, int]]) ->
         assert {row["consensus_id"] for row in consensus_boxes(changed, [])} == wanted
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     lefts=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 300)), min_size=1, max_size=9)
 )

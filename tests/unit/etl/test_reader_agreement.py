@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
@@ -42,6 +42,7 @@ FLEISS_EXAMPLE = """
 """
 
 
+@settings(max_examples=60, deadline=None)
 @given(a=YES_NO, seed=st.integers(0, 99))
 def test_cohens_kappa_is_that_of_scikit_learn(a: np.ndarray, seed: int) -> None:
     b = np.random.default_rng(seed).random(len(a)) < 0.5
@@ -106,6 +107,7 @@ def _rows(boxes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
     return [dict(zip(names, box, strict=True)) for box in boxes]
 
 
+@settings(max_examples=60, deadline=None)
 @given(a=st.lists(SIDES, max_size=4), b=st.lists(SIDES, max_size=4))
 def test_overlaps_are_those_of_counted_pixels_and_matching_is_the_best(
     a: list[tuple[int, ...]], b: list[tuple[int, ...]]
