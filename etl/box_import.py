@@ -13,7 +13,7 @@ import pyarrow as pa
 from etl.box_files import Source, list_annotation_files
 from etl.box_formats.annotation_file import AnnotationFile
 from etl.box_formats.recognition import check_format, read_annotations
-from etl.box_rows import BoxRows, ReadFile, Row, annotation_id
+from etl.box_rows import BoxRows, ReadFile, Row
 from etl.image_finder import ImageFinder
 from etl.pseudonym import Pseudonymizer
 from etl.quarantine import QuarantineList
@@ -26,7 +26,6 @@ from warehouse_schema.tables.imaging import ANNOTATION_STATUSES, ANNOTATIONS, IM
 from warehouse_schema.tables.records import IMAGE_SOURCES
 
 STAGE = "import-boxes"
-__all__ = ["BoxImportSummary", "annotation_id", "import_boxes"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,7 +165,7 @@ class BoxRows:
         reading = self.readings.setdefault(
             key,
             {
-                "reading_id": _reading_id(*key),
+                "reading_id": reading_id(*key),
                 "image_id": image["image_id"],
                 "reader_id": reader_id,
                 "tool": file.format_name,
@@ -221,6 +221,7 @@ class BoxRows:
         self._quarantine.add(f"{file.key}#{entry.key}", reason)
 
 
-def _reading_id(image_id: str, reader_id: str | None) -> str:
+def reading_id(image_id: str, reader_id: str | None) -> str:
+    """Key of a reading: hash of image and reader."""
     digest = hashlib.sha256(f"{image_id}|{reader_id or ''}".encode()).hexdigest()
     return f"L-{digest[:20]}"

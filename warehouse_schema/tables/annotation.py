@@ -10,11 +10,11 @@ IMAGE_READINGS = Table(
         text("reading_id", "Hash of image and reader."),
         text("image_id", "Image."),
         text("reader_id", "Pseudonym of the reader.", null_meaning="not recorded"),
-        text("tool", "coco or another format."),
+        text("tool", "coco or another format, or a data set's name."),
         integer("n_boxes", "Boxes kept, rejected ones among them."),
         integer("n_refused", "Boxes set aside for their geometry, status or form."),
         moment("read_datetime", "When it was read, shifted.", null_meaning="not recorded"),
-        text("file_sha256", "SHA-256 of the annotation file."),
+        text("file_sha256", "SHA-256 of the annotation file.", null_meaning="not recorded"),
     ),
 )
 
