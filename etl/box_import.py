@@ -153,7 +153,9 @@ def _read_all(
             if len(sources) > 1 and isinstance(each, AnnotationFile) and each.is_film:
                 found.n_films += 1
                 continue
-            format_, entries = read_annotations(each, format_name=format_name)
+            format_, entries = read_annotations(
+                each, format_name=format_name, beside=[source for _, source in sources]
+            )
         except InputError as error:
             first_error = first_error or error
             quarantine.add(f"{key}#file", str(error).partition(": ")[2].partition(". ")[0])

@@ -8,18 +8,20 @@ A rotated rectangle keeps its unrotated ``bbox`` beside ``attributes.rotation`` 
 its corners in ``segmentation`` alone: the hull is taken either way.
 
 A results list (``image_id``, ``category_id``, ``bbox``, ``score``) has no images and categories of
-its own: ``image_id`` is taken as a file name and ``category_id`` as a finding where they are texts.
+its own: numbers are those of the detection file that is read in the same import; texts are taken as
+a file name and a finding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etl.box_formats.annotation_file import AnnotationFile
 from etl.box_formats.entry_fields import Fields, strict_number, text
 from etl.box_formats.shapes import hull_of_points, hull_of_rotated, pairs
 from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, looks
+from warehouse_schema.errors import InputError
 
 TITLE = "COCO detection or results"
 # A polygon that a tool rounds to whole pixels leaves its box by less.
@@ -36,18 +38,22 @@ def is_coco(file: AnnotationFile) -> bool:
     return _is_results(file.json)
 
 
-def read_coco(file: AnnotationFile) -> Iterator[SourceEntry]:
+def read_coco(
+    file: AnnotationFile, *, beside: Sequence[AnnotationFile] = ()
+) -> Iterator[SourceEntry]:
     """Boxes in the file's order, then the looks at its images.
+
+    Args:
+        file: Detection file or results list.
+        beside: Files read in the same import; the detection file of a results list among them.
 
     Raises:
         InputError: The file is not JSON, or lacks images, categories or annotations.
     """
     if _is_results(file.json):
-        yield from _read_results(file.json)
+        yield from _read_results(file.json, beside)
         return
-    images = {each.get("id"): each for each in _entries(file, "images")}
-    described = {number: _image(each) for number, each in images.items()}
-    names = {each.get("id"): each.get("name") for each in _entries(file, "categories")}
+    described, names = _described(file)
     for number, annotation in enumerate(_entries(file, "annotations"), start=1):
         key = f"annotation {number}"
         image = _found(described, annotation.get("image_id"))
@@ -123,18 +129,39 @@ def _reaches_over(hull: Box, box: Box) -> bool:
     )
 
 
-def _read_results(results: list[Entry]) -> Iterator[SourceEntry]:
+def _described(file: AnnotationFile) -> tuple[dict[Any, SourceImage], dict[Any, Any]]:
+    """Images and names of categories by their numbers."""
+    images = {each.get("id"): _image(each) for each in _entries(file, "images")}
+    names = {each.get("id"): each.get("name") for each in _entries(file, "categories")}
+    return images, names
+
+
+def _read_results(results: list[Entry], beside: Sequence[AnnotationFile]) -> Iterator[SourceEntry]:
+    detection = [file for file in beside if _is_detection(file)]
+    images, names = _described(detection[0]) if len(detection) == 1 else ({}, {})
     for number, result in enumerate(results, start=1):
         key = f"result {number}"
-        image_name, finding = result["image_id"], result["category_id"]
-        if not isinstance(image_name, str):
-            fault = "its image_id is a number, and a results list has no images that it names"
+        image = _found(images, result["image_id"])
+        finding = _found(names, result["category_id"])
+        if image is None and isinstance(result["image_id"], str):
+            image = SourceImage(file_name=result["image_id"])
+        if finding is None and isinstance(result["category_id"], str):
+            finding = result["category_id"]
+        if image is None:
+            fault = "its image_id is a number of no one detection file in the same import"
             yield SourceBox(key=key, fault=fault)
         elif not isinstance(finding, str):
-            fault = "its category_id is a number, and a results list has no categories"
-            yield SourceBox(key=key, fault=fault)
+            fault = "its category_id is a number of no one detection file in the same import"
+            yield SourceBox(key=key, image=image, fault=fault)
         else:
-            yield _box(key, result, SourceImage(file_name=image_name), finding)
+            yield _box(key, result, image, finding)
+
+
+def _is_detection(file: AnnotationFile) -> bool:
+    try:
+        return file.kind == "json" and isinstance(file.json, dict) and is_coco(file)
+    except InputError:
+        return False
 
 
 def _is_results(content: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from etl.box_formats import (
@@ -66,9 +66,17 @@ def check_format(name: str | None) -> None:
 
 
 def read_annotations(
-    source: AnnotationFile | AnnotationFolder, *, format_name: str | None = None
+    source: AnnotationFile | AnnotationFolder,
+    *,
+    format_name: str | None = None,
+    beside: Sequence[AnnotationFile | AnnotationFolder] = (),
 ) -> tuple[str, list[SourceEntry]]:
     """The format of a file, by its content or as given, and its entries.
+
+    Args:
+        source: File, or folder that is one set.
+        format_name: Name of its format; None sees it from the content.
+        beside: What is read in the same import.
 
     Raises:
         InputError: No format fits, or the file cannot be read in its format.
@@ -76,10 +84,10 @@ def read_annotations(
     if isinstance(source, AnnotationFolder):
         return FOLDER_FORMAT, list(yolo.read_yolo(source))
     if source.kind != "dicom":
-        return _read(source, format_name)
+        return _read(source, format_name, [each for each in beside if each is not source])
     try:
         with silent_parser():
-            return _read(source, format_name)
+            return _read(source, format_name, ())
     except InputError:
         raise
     except Exception:  # noqa: BLE001 - a damaged element may raise anything when it is read
@@ -88,7 +96,11 @@ def read_annotations(
         ) from None
 
 
-def _read(source: AnnotationFile, format_name: str | None) -> tuple[str, list[SourceEntry]]:
+def _read(
+    source: AnnotationFile,
+    format_name: str | None,
+    beside: Sequence[AnnotationFile | AnnotationFolder],
+) -> tuple[str, list[SourceEntry]]:
     name = format_name or recognised(source)
     if name is None:
         raise InputError(
@@ -98,6 +110,9 @@ def _read(source: AnnotationFile, format_name: str | None) -> tuple[str, list[So
         )
     if name == FOLDER_FORMAT:
         raise InputError(f"{source.name}: {yolo.TITLE} is wanted. Give the folder.")
+    if name == "coco":
+        files = [each for each in beside if isinstance(each, AnnotationFile)]
+        return name, list(coco.read_coco(source, beside=files))
     return name, list(FORMATS[name].read(source))
 
 

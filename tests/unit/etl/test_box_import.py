@@ -225,6 +225,26 @@ def test_a_reader_named_by_the_image_drew_its_unnamed_boxes(
     assert list(found.values()) == [1]
 
 
+def test_a_results_list_takes_images_and_categories_from_its_detection_file(
+    box_site: Store, key: str, tmp_path: Path
+) -> None:
+    detection = {
+        "images": [{"id": 7, "sop_instance_uid": "1.2.4"}],
+        "categories": [{"id": 2, "name": "rib fracture"}],
+        "annotations": [],
+    }
+    results = [{"image_id": 7, "category_id": 2, "bbox": BOX, "score": 0.5}] * 2
+    results[1] = {**results[1], "image_id": 8}
+    paths = [tmp_path / "results.json", tmp_path / "detection.json"]
+    for path, content in zip(paths, (results, detection), strict=True):
+        path.write_text(json.dumps(content))
+    options = {"source": "small", "pseudonym_key": key}
+    summary = import_boxes(store=box_site, files=paths, **options)
+    assert (summary.n_boxes, summary.n_quarantined) == (1, 1)
+    summary = import_boxes(store=box_site, files=paths[:1], **options)
+    assert (summary.n_boxes, summary.n_quarantined) == (0, 2)
+
+
 @pytest.mark.parametrize(
     ("label", "finding"),
     [

@@ -182,7 +182,7 @@ def test_shapes_become_their_upright_hull(
         ('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]', "its image_id is a number"),
         (
             '[{"image_id": "a", "category_id": 1, "bbox": [1, 2, 3, 4]}]',
-            "its category_id is a number",
+            "its category_id is a number of no one",
         ),
         (cvat(f'<box label="rib" {BOX_XML} outside="1"/>'), "it is marked as outside"),
         (cvat(f'<box label="rib" {BOX_XML} source="auto"/>'), "a model drew it"),
