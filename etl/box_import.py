@@ -144,6 +144,7 @@ def _read_all(
 ) -> _ReadFiles:
     """Read every file; those that cannot be read are set aside where others can."""
     sources: list[tuple[str, Source]] = list(list_annotation_files(paths, format_name=format_name))
+    every = [each for _, each in sources]
     found = _ReadFiles(files=[], keys=set())
     first_error: InputError | None = None
     for name, each in sources:
@@ -153,16 +154,15 @@ def _read_all(
             if len(sources) > 1 and isinstance(each, AnnotationFile) and each.is_film:
                 found.n_films += 1
                 continue
-            format_, entries = read_annotations(
-                each, format_name=format_name, beside=[source for _, source in sources]
+            format_, entries = read_annotations(each, format_name=format_name, beside=every)
+            found.files.append(
+                ReadFile(key=key, sha256=each.sha256, format_name=format_, entries=entries)
             )
         except InputError as error:
             first_error = first_error or error
             quarantine.add(f"{key}#file", str(error).partition(": ")[2].partition(". ")[0])
-            continue
-        found.files.append(
-            ReadFile(key=key, sha256=each.sha256, format_name=format_, entries=entries)
-        )
+        finally:
+            each.release()
     if not found.files:
         raise first_error or InputError(
             "file: there are films and no annotations. Give annotation files."

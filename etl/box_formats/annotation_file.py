@@ -137,6 +137,11 @@ class AnnotationFile:
         except UnusableFileError as error:
             raise InputError(f"{self.name}: {error}. Send it again from the PACS.") from None
 
+    def release(self) -> None:
+        """Let go of what was read; it is read again where it is asked for again."""
+        for name in ("content", "kind", "text", "json", "root", "dataset"):
+            self.__dict__.pop(name, None)
+
     def wrong(self, expected: str) -> InputError:
         """The error of a file that is not in the format it is read as."""
         return InputError(f"{self.name}: the annotation file is no {expected}. {AGAIN}")
@@ -163,6 +168,9 @@ class AnnotationFolder:
             for path in sorted(root.rglob("*"))
             if path.is_file() and path.resolve().is_relative_to(root)
         }
+
+    def release(self) -> None:
+        """Nothing to let go of: its files are read one at a time."""
 
     @property
     def sha256(self) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from etl.box_formats.annotation_file import AnnotationFile
+from etl.box_formats.annotation_file import AnnotationFile, AnnotationFolder
 from etl.box_formats.entry_fields import Fields, strict_number, text
 from etl.box_formats.shapes import hull_of_points, hull_of_rotated, pairs
 from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, looks
@@ -39,7 +39,7 @@ def is_coco(file: AnnotationFile) -> bool:
 
 
 def read_coco(
-    file: AnnotationFile, *, beside: Sequence[AnnotationFile] = ()
+    file: AnnotationFile, *, beside: Sequence[AnnotationFile | AnnotationFolder] = ()
 ) -> Iterator[SourceEntry]:
     """Boxes in the file's order, then the looks at its images.
 
@@ -136,8 +136,11 @@ def _described(file: AnnotationFile) -> tuple[dict[Any, SourceImage], dict[Any, 
     return images, names
 
 
-def _read_results(results: list[Entry], beside: Sequence[AnnotationFile]) -> Iterator[SourceEntry]:
-    detection = [file for file in beside if _is_detection(file)]
+def _read_results(
+    results: list[Entry], beside: Sequence[AnnotationFile | AnnotationFolder]
+) -> Iterator[SourceEntry]:
+    files = [file for file in beside if isinstance(file, AnnotationFile)]
+    detection = [file for file in files if _is_detection(file)]
     images, names = _described(detection[0]) if len(detection) == 1 else ({}, {})
     for number, result in enumerate(results, start=1):
         key = f"result {number}"

@@ -84,7 +84,7 @@ def read_annotations(
     if isinstance(source, AnnotationFolder):
         return FOLDER_FORMAT, list(yolo.read_yolo(source))
     if source.kind != "dicom":
-        return _read(source, format_name, [each for each in beside if each is not source])
+        return _read(source, format_name, beside)
     try:
         with silent_parser():
             return _read(source, format_name, ())
@@ -111,8 +111,7 @@ def _read(
     if name == FOLDER_FORMAT:
         raise InputError(f"{source.name}: {yolo.TITLE} is wanted. Give the folder.")
     if name == "coco":
-        files = [each for each in beside if isinstance(each, AnnotationFile)]
-        return name, list(coco.read_coco(source, beside=files))
+        return name, list(coco.read_coco(source, beside=beside))
     return name, list(FORMATS[name].read(source))
 
 
