@@ -51,6 +51,7 @@ _SERIES = re.compile(
     r"\d{1,2}(?:st|nd|rd|th)?)(?![a-z0-9])|-)*+"
 )
 _CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
+_LINKED = re.compile(r",\s*(?=(?:with|now|again|showing|shows|and|可見|併|伴|有|見))(?:and\b)?")
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
 
@@ -123,11 +124,16 @@ class AttributeRules:
             if applies:
                 order = ACUITY_CATEGORIES.index(rule.category)
                 found.append((rule.is_weak, distance, order, rule.category, rule.id))
-        return min(found)[3:] if found else ("unknown", "")
+        if not found:
+            return "unknown", ""
+        undated = [one for one in found if one[3] == "age_unknown"]
+        category, rule_id = min(undated or found)[3:]
+        return ("unknown" if undated else category), rule_id
 
     def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
         low, high = (end, target.start) if end <= target.start else (target.end, start)
-        return _CUT.search(sentence[:start][-12:] + sentence[low:high]) is not None
+        between = sentence[:start][-12:] + sentence[low:high]
+        return _CUT.search(_LINKED.sub(" ", between)) is not None
 
     def _follows(
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int

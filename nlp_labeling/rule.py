@@ -29,7 +29,7 @@ CONTEXT_CATEGORIES = (
     "negated",
     "terminator",
 )
-ACUITY_CATEGORIES = ("acute", "healing", "old")
+ACUITY_CATEGORIES = ("age_unknown", "acute", "healing", "old")
 OTHER_CATEGORIES = (
     "displaced",
     "nondisplaced",

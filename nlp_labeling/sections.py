@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -17,7 +17,8 @@ from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 # Sections that tell why, before or about whom, but not what is there.
 SILENT_SECTIONS = frozenset(["indication", "history", "comparison", "technique", "family"])
 NO_SECTION = "none"
-_CLOSED_BY_BLANK_LINE = frozenset(["indication", "comparison", "technique"])
+_ONE_SENTENCE = frozenset(["comparison", "technique"])
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 _CLOSED_BY_TITLE = frozenset(["indication", "history"])
 _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-z]\)\s)\s*")
 _STOP = re.compile(
@@ -34,12 +35,16 @@ _LONGEST_SENTENCE = 1200
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A section heading; the body starts at ``end``, or at ``start`` where it names a body part."""
+    """A section heading; the body starts at ``end``, or at ``start`` where it names a body part.
+
+    A weak one heads a statement that may end before the next heading: see ``_closings``.
+    """
 
     start: int
     end: int
     section: str
     rule_id: str
+    is_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Segmenter:
         closings = self._closings(text, headings)
         sentences: list[Sentence] = []
         for start, end in self._blocks(text, hits):
-            cuts = [start, *(s for s in starts if start < s < end), end]
+            cuts = [start, *sorted(s for s in {*starts, *closings} if start < s < end), end]
             for low, high in pairwise(cuts):
                 sentences.extend(self._split(text, (low, high), headings, starts, closings))
         return sentences
@@ -121,7 +126,7 @@ class Segmenter:
                 within = headings[-1].section if headings else NO_SECTION
                 if is_alone or within in ("history", "family", "plan", "impression", "addendum"):
                     continue
-            headings.append(Heading(start, match.end(), rule.section, rule.id))
+            headings.append(Heading(start, match.end(), rule.section, rule.id, rule.is_weak))
         return headings
 
     def _title_heading(self, text: str, place: int, headings: Sequence[Heading]) -> Heading | None:
@@ -134,20 +139,20 @@ class Segmenter:
         return Heading(place, match.end(), "findings", "") if match else None
 
     def _closings(self, text: str, headings: Sequence[Heading]) -> list[int]:
-        """Where an indication ends though no heading follows: at the blank line behind it."""
-        closings = []
-        for index, heading in enumerate(headings):
-            is_last = index + 1 == len(headings)
-            closing = 0
-            if heading.section in _CLOSED_BY_BLANK_LINE:
-                limit = len(text) if is_last else headings[index + 1].start
-                body = re.compile(r"\s*\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*\n[ \t]*\n\s*").match(
-                    text, heading.end, limit
-                )
-                later = {other.section for other in headings[index + 1 :]}
-                if body and body.end() < limit and not later & {"findings", "impression", "region"}:
-                    closing = body.end()
-            closings.append(closing)
+        """Where an indication or a comparison ends though no heading follows; 0: at the next one.
+
+        A report may have no heading for its findings: they begin behind the last heading of this
+        kind, after a blank line, else on the next line; "Comparison: none." is one sentence long.
+        """
+        closings = [0] * len(headings)
+        is_told = False
+        for index in reversed(range(len(headings))):
+            heading = headings[index]
+            limit = headings[index + 1].start if index + 1 < len(headings) else len(text)
+            is_last = index + 1 == len(headings) or not headings[index + 1].is_weak
+            if heading.is_weak and is_last and not is_told:
+                closings[index] = _end_of_first_statement(text, heading, limit, self._is_break)
+            is_told |= heading.section == "findings"
         return closings
 
     def _blocks(self, text: str, hits: Sequence[int] | None) -> list[tuple[int, int]]:
@@ -222,6 +227,30 @@ class Segmenter:
         if word == "no":
             return text[match.end() : match.end() + 4].strip()[:1].isdigit()
         return word in self._abbreviations
+
+
+def _end_of_first_statement(
+    text: str, heading: Heading, limit: int, is_break: Callable[..., bool]
+) -> int:
+    """Where what a heading says ends: at a blank line, a line that is full, or a sentence; or 0."""
+    begin = heading.end + len(text[heading.end : limit]) - len(text[heading.end : limit].lstrip())
+    blank = _PARAGRAPH_END.search(text, begin, limit)
+    if blank and blank.end() < limit:
+        return blank.end()
+    if "\n" in text[heading.end : begin]:
+        return 0
+    lines = text[begin:limit].rstrip().split("\n")
+    widths: dict[int, int] = {}
+    place = begin
+    for index in range(len(lines) - 1):
+        place += len(lines[index]) + 1
+        if is_break(lines, index, widths):
+            return place
+    if heading.section in _ONE_SENTENCE:
+        stop = _STOP.search(text, begin, limit)
+        if stop and text[stop.end() : limit].strip():
+            return stop.end()
+    return 0
 
 
 def _is_inside_brackets(text: str, begin: int, match: re.Match[str]) -> bool:

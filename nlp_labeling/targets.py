@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nlp_labeling.definition import Definition
-from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.rule import RuleSet, expand_phrase, phrase_key, phrase_pattern
 
 OTHER = "other"
 MINIMUM_EDIT_LENGTH = 8
@@ -91,10 +91,17 @@ class TargetFinder:
         marks = r"\([-+?]{1,2}\)"
         self._coordination = re.compile(rf"(?:{marks}|{step}|{joints})*+")
         self._joint = re.compile(joints)
+        neighbours = phrase_pattern(
+            done for word in rules.words["neighbour"] for done in expand_phrase(word)
+        )
+        self._beside = re.compile(rf"(?:{joints}|{step}|{neighbours})*+")
+        self._neighbour = re.compile(neighbours)
         self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
         normal = rules.of("normal_site")
         self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
-        self._normal_phrase = re.compile(phrase_pattern(self._normal_rule))
+        self._normal_phrase = re.compile(
+            rf"(?:{phrase_pattern(self._normal_rule)})(?!\s+(?:[a-z]+\s+)?varia)"
+        )
 
     def hits(self, text: str) -> list[int]:
         """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
@@ -343,7 +350,7 @@ class TargetFinder:
         targets: list[Target] = []
         for match in self._normal_phrase.finditer(sentence):
             before = [site for site in sites if site.end <= match.start()]
-            if not before or not self.is_filler(sentence[before[-1].end : match.start()]):
+            if not before or not self._is_called(sentence, before[-1], match.start(), anchors):
                 continue
             if any(before[-1].end <= a.start < match.start() for a in anchors):
                 continue
@@ -358,6 +365,22 @@ class TargetFinder:
                     if not site.is_weak
                 )
         return targets
+
+    def _is_called(
+        self, sentence: str, site: Anchor, start: int, anchors: Sequence[Anchor]
+    ) -> bool:
+        """Whether "normal" at ``start`` speaks of a site, or of its neighbours and of it."""
+        gap = sentence[site.end : start]
+        if self.is_filler(gap):
+            return True
+        findings = [anchor for anchor in anchors if anchor.kind == "finding"]
+        return (
+            len(gap) <= _LONGEST_GAP
+            and self._joint.match(gap.lstrip()) is not None
+            and self._neighbour.search(gap) is not None
+            and self._beside.fullmatch(gap) is not None
+            and not self._is_taken(sentence, site, findings)
+        )
 
 
 def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:
