@@ -41,7 +41,7 @@ _AFTER = re.compile(
     r"(?:\s|[-,(]|(?:which|that|is|are|was|were|appear|appears|appearing|likely|probably|probable|"
     r"possibly|presumably|most|to|be|with|all|have|has|been|noted|seen|again|in|stage|stages|of|various|"
     r"also|both|redemonstrated|demonstrated|present|evident|identified|visualized|favored|felt|suggesting|"
-    r"representing|consistent|compatible|some|evidence|signs|showing|shows|show|no|now|mostly|into|"
+    r"representing|represent|represents|compatible|consistent|compatible|some|evidence|signs|showing|shows|show|now|mostly|into|reflect|reflects|reflecting|related|due|secondary|from|"
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
     r"appearance|in appearance)(?![a-z0-9]))*+"
 )
@@ -52,6 +52,13 @@ _SERIES = re.compile(
 )
 _CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
 _LINKED = re.compile(r",\s*(?=(?:with|now|again|showing|shows|and|可見|併|伴|有|見))(?:and\b)?")
+_REFERENCE = re.compile(
+    r"\s*(?:it|they|both|all(?: of (?:these|them|which))?|the latter|appearances?|"
+    r"(?:this|these|the)(?: (?:findings?|injur(?:y|ies)|deformit(?:y|ies)|lines?|appearances?))?)"
+    r"(?![a-z0-9])"
+)
+_DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
+_LONGEST_REMARK = 120
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
 
@@ -99,6 +106,24 @@ class AttributeRules:
             displacement=displacement,
             rule_ids=tuple(rule for rule in (acuity_rule, displacement_rule) if rule),
         )
+
+    def age_told(self, sentence: str, anchors: list[Anchor]) -> tuple[str, str]:
+        """Acuity and rule of a remark on the sentence before: "This appears old.", "Callus is seen."
+
+        Both are empty where the folded sentence is no such remark.
+        """
+        if len(sentence) > _LONGEST_REMARK or any(anchor.kind == "site" for anchor in anchors):
+            return "", ""
+        reference = _REFERENCE.match(sentence)
+        for match in self._cues.finditer(sentence):
+            rule = self._by_phrase[phrase_key(match.group())]
+            if rule.category not in ACUITY_CATEGORIES:
+                continue
+            is_told = reference and _AFTER.fullmatch(sentence, reference.end(), match.start())
+            is_sign = rule.is_weak and not _DENIAL.search(sentence)
+            if is_told or is_sign:
+                return ("unknown" if rule.category == "age_unknown" else rule.category), rule.id
+        return "", ""
 
     def _acuity(
         self,

@@ -118,11 +118,13 @@ class Labeler:
         found: list[Mention] = []
         carried = NOTHING
         lead = _Lead()
+        latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
-            if place == len(hits) or hits[place] >= sentence.end:
-                continue
             text = note.folded[sentence.start : sentence.end]
+            if place == len(hits) or hits[place] >= sentence.end:
+                latest = self._aged(found, latest, text)
+                continue
             lead = lead if lead.reaches(note.folded, sentence) else _Lead()
             if exam_names or lead.text:
                 is_told = sentence.section not in SILENT_SECTIONS
@@ -142,11 +144,30 @@ class Labeler:
                     is_doubtful=all(m.rule_id.endswith(".sign") for m in mentions),
                 )
                 found.extend(_placed(mention, sentence, note) for mention in mentions)
+                latest = len(mentions)
+            else:
+                latest = self._aged(found, latest, text)
             if mentions and mentions[0].rule_id.endswith(".listed"):
                 lead = _Lead(lead.text, sentence.end)
             elif self._is_lead(text):
                 lead = _Lead(text, sentence.end)
         return found
+
+    def _aged(self, found: list[Mention], latest: int, text: str) -> int:
+        """Date the ``latest`` mentions by a remark right behind their sentence.
+
+        Returns how many mentions a further remark may speak of.
+        """
+        if not latest:
+            return 0
+        acuity, rule_id = self._attributes.age_told(text, self.finder.anchors(text))
+        if not rule_id:
+            return 0
+        for index in range(len(found) - latest, len(found)):
+            if found[index].acuity == "unknown" and found[index].assertion != "absent":
+                rule_ids = (*found[index].rule_ids, rule_id)
+                found[index] = replace(found[index], acuity=acuity, rule_ids=rule_ids)
+        return latest
 
     def _is_lead(self, text: str) -> bool:
         """Whether a sentence announces a list of fractures and names no site itself."""
@@ -244,7 +265,8 @@ class Labeler:
         if finding.is_weak:
             if assertion == "absent":
                 return None
-            assertion = "uncertain"
+            if assertion != "present" or attributes.acuity not in ("old", "healing"):
+                assertion = "uncertain"
         return Mention(
             finding=target.name,
             start=target.start,
@@ -296,8 +318,10 @@ def _is_kept(
     ]
     if target.finding.is_weak:
         return not any(
-            pair.site == target.site and not pair.finding.is_weak and pair.relation != "normal"
-            for pair, _ in others
+            not pair.finding.is_weak
+            and pair.relation != "normal"
+            and (pair.site == target.site or (other.assertion == "present" and _is_of(mention, other)))
+            for pair, other in others
         )
     if target.relation != "borrowed" or mention.assertion == "absent":
         return True
@@ -308,6 +332,12 @@ def _is_kept(
         other.assertion == mention.assertion and pair.relation != "borrowed"
         for pair, other in others
     )
+
+
+def _is_of(mention: Mention, other: Mention) -> bool:
+    """Whether a mention adds neither a side nor a rib to another one."""
+    is_side_known = mention.laterality in ("unknown", other.laterality)
+    return is_side_known and set(mention.rib_numbers) <= set(other.rib_numbers)
 
 
 def _in_item(mention: Mention, shift: int) -> Mention:
