@@ -43,6 +43,14 @@ class _Lead:
         )
 
 
+class _Topic(NamedTuple):
+    """Findings at the bones a line is headed with ("Ribs:"); whether others are named too."""
+
+    names: tuple[str, ...] = ()
+    is_shared: bool = False
+    line_start: int = -1
+
+
 class Carried(NamedTuple):
     """What a sentence may take from the note around it.
 
@@ -105,6 +113,7 @@ class Labeler:
         numbered = frozenset(d.name for d in definitions if d.is_numbered)
         self.exam_titles = ExamTitles(self.finder, rules)
         self._attributes = AttributeRules(rules, self.finder, numbered)
+        self._weak_doubts = {rule.id for rule in rules.of("uncertain") if rule.is_weak}
         self._cache: OrderedDict[tuple[str, Carried], tuple[Mention, ...]] = OrderedDict()
 
     def mentions(self, text: str) -> list[Mention]:
@@ -113,11 +122,14 @@ class Labeler:
         hits = self.finder.hits(note.folded)
         if not hits:
             return []
-        sentences = self.segmenter.sentences(note.folded, hits)
         exam_names, is_shared = self.exam_titles.findings(note.folded)
+        if exam_names and not is_shared:
+            hits = sorted([*hits, *self.finder.verdict_places(note.folded)])
+        sentences = self.segmenter.sentences(note.folded, hits)
         found: list[Mention] = []
         carried = NOTHING
         lead = _Lead()
+        topic = _Topic()
         latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
@@ -126,17 +138,15 @@ class Labeler:
                 latest = self._aged(found, latest, text)
                 continue
             lead = lead if lead.reaches(note.folded, sentence) else _Lead()
-            if exam_names or lead.text:
-                is_told = sentence.section not in SILENT_SECTIONS
-                carried = Carried(
-                    carried.names,
-                    carried.is_doubtful,
-                    exam_names if is_told else (),
-                    is_shared,
-                    lead.text,
-                )
-            elif carried.lead:
-                carried = carried._replace(lead="")
+            topic = self._topic(text, sentence, topic)
+            is_told = sentence.section not in SILENT_SECTIONS
+            carried = Carried(
+                carried.names,
+                carried.is_doubtful,
+                (topic.names or exam_names) if is_told else (),
+                topic.is_shared if topic.names else is_shared,
+                lead.text,
+            )
             mentions = self._of_sentence(text, carried)
             if mentions:
                 carried = Carried(
@@ -152,6 +162,15 @@ class Labeler:
             elif self._is_lead(text):
                 lead = _Lead(text, sentence.end)
         return found
+
+    def _topic(self, text: str, sentence: Sentence, topic: _Topic) -> _Topic:
+        """The bones the line is about: those of the heading it begins with."""
+        sites = self.finder.heading_sites(text)
+        if sites:
+            names = {name for site in sites for name in site.names}
+            is_shared = any(not site.names for site in sites)
+            return _Topic(tuple(sorted(names)), is_shared, sentence.line_start)
+        return topic if topic.line_start == sentence.line_start else _Topic()
 
     def _aged(self, found: list[Mention], latest: int, text: str) -> int:
         """Date the ``latest`` mentions by a remark right behind their sentence.
@@ -207,7 +226,20 @@ class Labeler:
             if mention is not None:
                 mentions.append((target, mention))
         return tuple(
-            mention for target, mention in mentions if _is_kept(sentence, target, mention, mentions)
+            mention
+            for target, mention in mentions
+            if _is_kept(sentence, target, mention, mentions)
+            and not self._is_settled(target, mention, mentions)
+        )
+
+    def _is_settled(
+        self, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
+    ) -> bool:
+        """Whether a suspicion of once is denied in the same sentence."""
+        return mention.cue_rule_id in self._weak_doubts and any(
+            pair.relation == "borrowed" and other.assertion == "absent"
+            for pair, other in mentions
+            if pair is not target and other.finding == mention.finding
         )
 
     def _listed(self, item: str, lead: str) -> tuple[Mention, ...]:
@@ -227,6 +259,8 @@ class Labeler:
     def _carried_targets(
         self, sentence: str, carried: Carried, anchors: Sequence[Anchor]
     ) -> list[Target]:
+        if not anchors and carried.exam_names and not carried.is_shared_exam:
+            return self.finder.verdicts(sentence, carried.exam_names)
         if not self.finder.is_silent_on_sites(anchors):
             return []
         first = next(a for a in anchors if not a.is_weak)
@@ -262,6 +296,8 @@ class Labeler:
                 mark_end=max(site.end, finding.end),
             )
             assertion, rule_ids = context.assertion, list(context.rule_ids)
+        if target.relation == "injury" and assertion != "absent":
+            return None
         if finding.is_weak:
             if assertion == "absent":
                 return None

@@ -151,6 +151,11 @@ def expand_phrase(phrase: str) -> list[str]:
     return [done for choice in choices for done in expand_phrase(head + choice + tail)]
 
 
+def expand_phrases(phrases: Iterable[str]) -> list[str]:
+    """Many phrases written out."""
+    return [done for phrase in phrases for done in expand_phrase(phrase) if done]
+
+
 def phrase_pattern(phrases: Iterable[str]) -> str:
     """A regular expression that finds the longest of many phrases, words bounded, spaces free."""
     bounded: list[str] = []

@@ -21,11 +21,13 @@ _ONE_SENTENCE = frozenset(["comparison", "technique"])
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 _CLOSED_BY_TITLE = frozenset(["indication", "history"])
 _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-z]\)\s)\s*")
+_LABEL = re.compile(r"\s*[a-z][a-z/&-]*(?: [a-z/&-]+){0,3}[ \t]?:(?=\s)")
 _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
     r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
-_LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
+_LINE_OR_LABEL = re.compile(r"\s*[a-z][a-z/&-]*(?: [a-z/&-]+){0,3}[ \t]?:(?=\s)")
+_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
@@ -49,12 +51,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a folded note and the section it stands in."""
+    """A sentence of a folded note and the section it stands in.
+
+    ``line_start`` is where its line begins, a wrapped paragraph being one line.
+    """
 
     start: int
     end: int
     section: str
     rule_id: str
+    line_start: int = 0
 
 
 class Segmenter:
@@ -97,6 +103,7 @@ class Segmenter:
         closings: Sequence[int],
     ) -> Iterator[Sentence]:
         low, high = block
+        line_start = low
         place = bisect_right(starts, low) - 1
         section, rule_id = NO_SECTION, ""
         if place >= 0 and not (closings[place] and closings[place] <= low):
@@ -107,7 +114,7 @@ class Segmenter:
         section = "findings" if section == "region" else section
         for start, end in self._punctuated(text, low, high):
             if text[start:end].strip():
-                yield Sentence(start, end, section, rule_id)
+                yield Sentence(start, end, section, rule_id, line_start)
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
@@ -186,7 +193,8 @@ class Segmenter:
         line, following = lines[index].rstrip(), lines[index + 1]
         if not line or not following.strip():
             return not line.endswith(":")
-        if _BULLET.match(following) or self._heading.match(following):
+        is_entry = _BULLET.match(following) or _LABEL.match(following)
+        if is_entry or self._heading.match(following):
             return True
         last, first = _LAST_WORD.search(line), _FIRST_WORD.match(following)
         word = first.group(1) if first else following.split()[0]

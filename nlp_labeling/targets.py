@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nlp_labeling.definition import Definition
-from nlp_labeling.rule import RuleSet, expand_phrase, phrase_key, phrase_pattern
+from nlp_labeling.rule import RuleSet, expand_phrases, phrase_key, phrase_pattern
 
 OTHER = "other"
 MINIMUM_EDIT_LENGTH = 8
@@ -22,6 +22,8 @@ _WORD = re.compile(r"[a-z]{6,14}")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
+_BULLET = re.compile(r"^[\s*>#=_-]*(?:\(?\d{1,2}[.)]\s*)?")
+_LONGEST_HEADING = 60
 _LONGEST_GAP = 90
 _LOOSE_GAP = 140
 
@@ -91,12 +93,12 @@ class TargetFinder:
         marks = r"\([-+?]{1,2}\)"
         self._coordination = re.compile(rf"(?:{marks}|{step}|{joints})*+")
         self._joint = re.compile(joints)
-        neighbours = phrase_pattern(
-            done for word in rules.words["neighbour"] for done in expand_phrase(word)
-        )
+        neighbours = phrase_pattern(expand_phrases(rules.words["neighbour"]))
         self._beside = re.compile(rf"(?:{joints}|{step}|{neighbours})*+")
         self._neighbour = re.compile(neighbours)
         self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
+        self._injury = re.compile(phrase_pattern(expand_phrases(rules.words["injury"])))
+        self._normal_exam = re.compile(phrase_pattern(expand_phrases(rules.words["normal_exam"])))
         normal = rules.of("normal_site")
         self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
         self._normal_phrase = re.compile(
@@ -176,6 +178,34 @@ class TargetFinder:
             for match in self._anchors.finditer(title)
         )
         return [a for a in found if a.kind == "site" and a.rule_id != "other-device"]
+
+    def heading_sites(self, sentence: str) -> list[Anchor]:
+        """The bones of a heading such as "Ribs:" or "Left clavicle and scapula:", else none."""
+        head, colon, _ = sentence.partition(":")
+        if not colon or len(head) > _LONGEST_HEADING:
+            return []
+        sites = self.title_sites(head)
+        rest = _BULLET.sub("", head)
+        for site in sites:
+            rest = rest.replace(head[site.start : site.end], " ")
+        is_plain = self._coordination.fullmatch(rest) is not None
+        return sites if is_plain and not self.hits_finding(head) else []
+
+    def verdict_places(self, note: str) -> list[int]:
+        """Where a note denies any injury or calls the examination normal."""
+        patterns = (self._injury, self._normal_exam)
+        return [match.start() for one in patterns for match in one.finditer(note)]
+
+    def verdicts(self, sentence: str, names: Sequence[str]) -> list[Target]:
+        """ "No bony injury", "normal study": what a report on one bone says of its fracture."""
+        targets = []
+        for pattern, relation in ((self._injury, "injury"), (self._normal_exam, "normal")):
+            for match in pattern.finditer(sentence):
+                place = Anchor(
+                    match.start(), match.end(), "finding", frozenset(names), match.group()
+                )
+                targets.extend(Target(name, place, place, relation) for name in names)
+        return targets
 
     def is_silent_on_sites(self, anchors: Sequence[Anchor]) -> bool:
         """Whether a sentence names a finding and nothing that it could belong to."""
