@@ -26,8 +26,7 @@ _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
     r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
-_LINE_OR_LABEL = re.compile(r"\s*[a-z][a-z/&-]*(?: [a-z/&-]+){0,3}[ \t]?:(?=\s)")
-_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
+_LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
