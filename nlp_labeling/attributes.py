@@ -45,11 +45,16 @@ _AFTER = re.compile(
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
     r"appearance|in appearance)(?![a-z0-9]))*+"
 )
-_SERIES = re.compile(
-    r"(?:[\s,:(]|(?:fractures?|fx|are|is|seen|noted|identified|present|involving|including|of|at|the|"
-    r"and|through|to|numbers?|left|right|lateral|posterior|anterior|"
-    r"\d{1,2}(?:st|nd|rd|th)?)(?![a-z0-9])|-)*+"
+# A word that follows a cue and is none of these is what the cue speaks of: "old granuloma".
+_NEXT_NOUN = re.compile(
+    r"\s+(?!(?:in|and|or|with|without|but|at|on|of|since|from|than|by|although|though|likely|"
+    r"probably|possibly|versus|vs|to|as|when|given|compared|appearing|looking|fractures?|fx|fxs|"
+    r"deformit(?:y|ies)|injur(?:y|ies)|trauma|healed|healing|old|chronic|remote|acute|subacute|"
+    r"rather|not|no|again|also|bilaterally|noted|seen|there|which|while|unchanged|stable|is|are|"
+    r"if|however|callus|formation|present|evident|identified|around|about|along|involving|"
+    r"through|across|within|displaced|nondisplaced|only|now|x+)(?![a-z]))[a-z]"
 )
+_JOINT = re.compile(r"(?<![a-z])(?:and|or|plus|&)(?![a-z])")
 _CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
 _LINKED = re.compile(r",\s*(?=(?:with|now|again|showing|shows|and|可見|併|伴|有|見))(?:and\b)?")
 _REFERENCE = re.compile(
@@ -86,6 +91,8 @@ class AttributeRules:
             for phrase in rule.phrases
         }
         self._cues = re.compile(phrase_pattern(self._by_phrase))
+        filler = phrase_pattern(rules.words["filler"])
+        self._after = re.compile(rf"(?:{filler}|{_AFTER.pattern.removesuffix(')*+')}))*+")
         self._sides = {
             side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
             for side in ("left", "right", "bilateral")
@@ -137,7 +144,7 @@ class AttributeRules:
             if rule.category not in ACUITY_CATEGORIES:
                 continue
             if end <= target.start:
-                applies = self._finder.is_loose_filler(sentence[end : target.start])
+                applies = self._reaches(sentence, end, target.start, anchors)
                 distance = target.start - end
             elif start < target.end:
                 applies, distance = True, 0
@@ -155,6 +162,16 @@ class AttributeRules:
         category, rule_id = min(undated or found)[3:]
         return ("unknown" if undated else category), rule_id
 
+    def _reaches(self, sentence: str, low: int, high: int, anchors: list[Anchor]) -> bool:
+        """Whether a word before a target speaks of it: "old left clavicle and rib fractures"."""
+        between = [anchor for anchor in anchors if low <= anchor.start and anchor.end <= high]
+        if any(anchor.kind == "finding" for anchor in between):
+            return self._finder.is_loose_filler(sentence[low:high])
+        gap = sentence[low:high]
+        for anchor in reversed(between):
+            gap = gap[: anchor.start - low] + " and " + gap[anchor.end - low :]
+        return self._finder.is_loose_filler(gap)
+
     def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
         low, high = (end, target.start) if end <= target.start else (target.end, start)
         between = sentence[:start][-12:] + sentence[low:high]
@@ -164,7 +181,11 @@ class AttributeRules:
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int
     ) -> bool:
         gap = sentence[target.end : start]
-        if len(gap) > _SIDE_REACH or _AFTER.fullmatch(gap) is None:
+        if len(gap) > _SIDE_REACH or _NEXT_NOUN.match(sentence, end):
+            return False
+        if _AFTER.fullmatch(gap) is None and (
+            _JOINT.search(gap) or self._after.fullmatch(gap) is None
+        ):
             return False
         later = [a for a in anchors if a.start >= end and a.kind in ("finding", "site")]
         return not (later and self._finder.is_filler(sentence[end : later[0].start]))

@@ -107,7 +107,8 @@ class ContextRules:
             assertion=assertion,
             temporality="historical" if "historical" in categories else "recent",
             experiencer="family" if "family" in categories else "patient",
-            is_hypothetical="hypothetical" in categories,
+            is_hypothetical="hypothetical" in categories
+            and not (deciding[1] and "hypothetical" in deciding[1].ignores),
             cue_start=cue.start if cue else -1,
             cue_end=cue.end if cue else -1,
             scope_start=min(cue.start, start) if cue else -1,

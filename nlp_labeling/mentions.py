@@ -355,7 +355,7 @@ def _is_kept(
     if target.finding.is_weak:
         return not any(
             not pair.finding.is_weak
-            and pair.relation != "normal"
+            and pair.relation not in ("normal", "injury")
             and (pair.site == target.site or (other.assertion == "present" and _is_of(mention, other)))
             for pair, other in others
         )

@@ -70,7 +70,7 @@ class Rule:
 
     ``max_words`` bounds the scope in words (0: to the clause's end); ``stops_at`` names characters
     or words that end this rule's scope on top of the terminators; ``ignores`` names terminators
-    that do not end it.
+    that do not end it, or a category that it overrides.
     """
 
     id: str

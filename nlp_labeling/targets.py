@@ -23,6 +23,13 @@ _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
 _BULLET = re.compile(r"^[\s*>#=_-]*(?:\(?\d{1,2}[.)]\s*)?")
+_VERB = re.compile(r"(?:is|are|appears?|remains?|looks?|seems?)\b")
+_CALLED = re.compile(
+    r"\s*(?:(?:is|are|appears?|remains?|looks?|seems?)\s+)?(?:(?!not\b|no\b)[a-z-]+,?\s+){0,3}(?:and|but)\s+"
+    r"(?:otherwise\s+|grossly\s+)?"
+)
+_OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
+_OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
 _LONGEST_HEADING = 60
 _LONGEST_GAP = 90
 _LOOSE_GAP = 140
@@ -96,6 +103,8 @@ class TargetFinder:
         neighbours = phrase_pattern(expand_phrases(rules.words["neighbour"]))
         self._beside = re.compile(rf"(?:{joints}|{step}|{neighbours})*+")
         self._neighbour = re.compile(neighbours)
+        predicate = phrase_pattern(rules.words["predicate"])
+        self._stated = re.compile(rf"(?:{step}|{predicate}|{joints})*+")
         self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
         self._injury = re.compile(phrase_pattern(expand_phrases(rules.words["injury"])))
         self._normal_exam = re.compile(phrase_pattern(expand_phrases(rules.words["normal_exam"])))
@@ -138,6 +147,7 @@ class TargetFinder:
             for name in sorted(anchor.names)
         )
         targets.extend(self._normal_targets(sentence, sites, anchors))
+        targets.extend(self._injury_targets(sentence, sites, anchors))
         return sorted(set(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
 
     def anchors(self, sentence: str) -> list[Anchor]:
@@ -379,29 +389,77 @@ class TargetFinder:
         """ "The ribs and clavicles are intact" denies a fracture without naming one."""
         targets: list[Target] = []
         for match in self._normal_phrase.finditer(sentence):
-            before = [site for site in sites if site.end <= match.start()]
-            if not before or not self._is_called(sentence, before[-1], match.start(), anchors):
-                continue
-            if any(before[-1].end <= a.start < match.start() for a in anchors):
-                continue
+            called = self._called(sentence, match, sites, anchors)
             rule_id = self._normal_rule[phrase_key(match.group())]
             denial = Anchor(
                 match.start(), match.end(), "normal", frozenset(), match.group(), rule_id=rule_id
             )
-            for site in self._expand_left(sentence, before, ()):
-                targets.extend(
-                    Target(name, denial, site, "normal")
-                    for name in sorted(site.names & self._normal)
-                    if not site.is_weak
-                )
+            targets.extend(self._denied(denial, called, "normal"))
         return targets
 
+    def _called(
+        self,
+        sentence: str,
+        match: re.Match[str],
+        sites: Sequence[Anchor],
+        anchors: Sequence[Anchor],
+    ) -> list[Anchor]:
+        """The sites that a "normal" speaks of: "ribs are normal", "normal heart, lungs and ribs"."""
+        before = [site for site in sites if site.end <= match.start()]
+        if before and not any(before[-1].end <= a.start < match.start() for a in anchors):
+            if self._is_called(sentence, before[-1], match, anchors):
+                return self._expand_left(sentence, before, ())
+            return []
+        after = [site for site in sites if site.start >= match.end()]
+        findings = [anchor for anchor in anchors if anchor.kind == "finding"]
+        if not after or _OPENING.search(sentence[: match.start()]) is None:
+            return []
+        gap = sentence[match.end() : after[0].start]
+        if len(gap) > _LONGEST_GAP or self._beside.fullmatch(gap) is None:
+            return []
+        if self._is_claimed(sentence, after[0], findings) or ":" in gap:
+            return []
+        return self._expand_right(sentence, after, findings)
+
+    def _injury_targets(
+        self, sentence: str, sites: Sequence[Anchor], anchors: Sequence[Anchor]
+    ) -> list[Target]:
+        """ "No abnormality of the ribs" denies a fracture; what is not denied says nothing."""
+        findings = [anchor for anchor in anchors if anchor.kind == "finding"]
+        targets: list[Target] = []
+        for match in self._injury.finditer(sentence) if sites else ():
+            injury = Anchor(match.start(), match.end(), "finding", frozenset(), match.group())
+            left = [site for site in sites if site.end <= match.start()]
+            right = [site for site in sites if site.start >= match.end()]
+            if any(left and left[-1].end <= one.start < match.start() for one in findings):
+                left = []
+            if left and self._stated.fullmatch(sentence, left[-1].end, match.start()):
+                chosen = self._expand_left(sentence, left, findings)
+            elif right and _OF.match(sentence, match.end()):
+                gap = sentence[match.end() : right[0].start]
+                is_near = self.is_loose_filler(gap) or self._beside.fullmatch(gap)
+                chosen = self._expand_right(sentence, right, findings) if is_near else []
+            else:
+                continue
+            targets.extend(self._denied(injury, chosen, "injury"))
+        return targets
+
+    def _denied(self, denial: Anchor, sites: Sequence[Anchor], relation: str) -> list[Target]:
+        return [
+            Target(name, denial, site, relation)
+            for site in sites
+            for name in sorted(site.names & self._normal)
+            if not site.is_weak
+        ]
+
     def _is_called(
-        self, sentence: str, site: Anchor, start: int, anchors: Sequence[Anchor]
+        self, sentence: str, site: Anchor, match: re.Match[str], anchors: Sequence[Anchor]
     ) -> bool:
-        """Whether "normal" at ``start`` speaks of a site, or of its neighbours and of it."""
-        gap = sentence[site.end : start]
-        if self.is_filler(gap):
+        """Whether a "normal" behind a site speaks of it, or of its neighbours and of it."""
+        gap = sentence[site.end : match.start()]
+        if self.is_filler(gap) or _CALLED.fullmatch(gap):
+            return True
+        if gap.strip() == "," and _VERB.match(match.group()):
             return True
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         return (
