@@ -43,6 +43,8 @@ _AFTER = re.compile(
     r"also|both|redemonstrated|demonstrated|present|evident|identified|visualized|favored|felt|suggesting|"
     r"representing|represent|represents|compatible|consistent|compatible|some|evidence|signs|showing|shows|show|now|mostly|into|reflect|reflects|reflecting|related|due|secondary|from|"
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
+    r"early|further|interval|good|partial|complete|continued|ongoing|mild|moderate|abundant|exuberant|"
+    r"surrounding|adjacent|associated|extensive|significant|"
     r"appearance|in appearance)(?![a-z0-9]))*+"
 )
 # A word that follows a cue and is none of these is what the cue speaks of: "old granuloma".

@@ -180,7 +180,8 @@ class ContextRules:
         before = [pair for pair in deciding if pair[0].end <= start]
         after = [pair for pair in deciding if pair[0].end > start]
         if after and after[0][1].category == "negated":
-            before = [pair for pair in before if not pair[1].is_weak]
+            is_final = "uncertain" in after[0][1].ignores
+            before = [] if is_final else [pair for pair in before if not pair[1].is_weak]
         chosen = before[-1:] + after[:1]
         if len(before) > 1 and self._is_denied_doubt(sentence, before[-2], before[-1]):
             chosen = before[-2:-1] + after[:1]

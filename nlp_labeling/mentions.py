@@ -10,18 +10,19 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from nlp_labeling.attributes import AttributeRules
-from nlp_labeling.context import ContextRules, Cue
+from nlp_labeling.attributes import AttributeRules, Attributes
+from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.rule import RuleSet, load_rules
+from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet, load_rules
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
 from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
 
 CACHE_SIZE = 20_000
 _LONGEST_LIST_GAP = 300
 _DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
+_LIMITED = re.compile(r"\b(?:limit|obscur|suboptimal|nondiagnostic|degrad|poorly)")
 _DEFINITE = re.compile(
     r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
 )
@@ -114,6 +115,14 @@ class Labeler:
         self.exam_titles = ExamTitles(self.finder, rules)
         self._attributes = AttributeRules(rules, self.finder, numbered)
         self._weak_doubts = {rule.id for rule in rules.of("uncertain") if rule.is_weak}
+        self._explanations = {
+            rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
+        }
+        self._past = {rule.id for rule in rules.of("historical")}
+        self._ages_of_operations = {
+            rule.id for rule in rules.of(*ACUITY_CATEGORIES) if "historical" in rule.ignores
+        }
+        self._operations = {rule.id for rule in rules.of("historical") if rule.is_weak}
         self._cache: OrderedDict[tuple[str, Carried], tuple[Mention, ...]] = OrderedDict()
 
     def mentions(self, text: str) -> list[Mention]:
@@ -164,8 +173,11 @@ class Labeler:
         return found
 
     def _topic(self, text: str, sentence: Sentence, topic: _Topic) -> _Topic:
-        """The bones the line is about: those of the heading it begins with."""
+        """The bones the line is about: those it is headed with, or of which it sees little."""
         sites = self.finder.heading_sites(text)
+        if not sites and _LIMITED.search(text):
+            anchors = self.finder.anchors(text)
+            sites = anchors if all(one.kind == "site" for one in anchors) else []
         if sites:
             names = {name for site in sites for name in site.names}
             is_shared = any(not site.names for site in sites)
@@ -232,6 +244,15 @@ class Labeler:
             and not self._is_settled(target, mention, mentions)
         )
 
+    def _temporality(self, context: Context, attributes: Attributes) -> str:
+        """A fracture that was operated on is seen where its healing is told."""
+        past = set(context.rule_ids) & self._past
+        is_told = attributes.acuity in ("old", "healing")
+        is_seen = is_told and past <= self._operations and not self._ages_of_operations & set(
+            attributes.rule_ids
+        )
+        return "recent" if is_seen else context.temporality
+
     def _is_settled(
         self, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
     ) -> bool:
@@ -296,19 +317,21 @@ class Labeler:
                 mark_end=max(site.end, finding.end),
             )
             assertion, rule_ids = context.assertion, list(context.rule_ids)
-        if target.relation == "injury" and assertion != "absent":
-            return None
-        if finding.is_weak:
-            if assertion == "absent":
+        if target.relation in ("injury", "trauma") and assertion != "absent":
+            is_past = target.relation == "trauma" and attributes.acuity == "old"
+            if not is_past or assertion == "uncertain":
                 return None
-            if assertion != "present" or attributes.acuity not in ("old", "healing"):
+        if finding.is_weak:
+            if assertion == "absent" and context.cue_rule_id not in self._explanations:
+                return None
+            if assertion == "present" and attributes.acuity not in ("old", "healing"):
                 assertion = "uncertain"
         return Mention(
             finding=target.name,
             start=target.start,
             end=target.end,
             assertion=assertion,
-            temporality=context.temporality,
+            temporality=self._temporality(context, attributes),
             experiencer=context.experiencer,
             is_hypothetical=context.is_hypothetical,
             acuity=attributes.acuity,
@@ -355,7 +378,7 @@ def _is_kept(
     if target.finding.is_weak:
         return not any(
             not pair.finding.is_weak
-            and pair.relation not in ("normal", "injury")
+            and pair.relation not in ("normal", "injury", "trauma")
             and (pair.site == target.site or (other.assertion == "present" and _is_of(mention, other)))
             for pair, other in others
         )

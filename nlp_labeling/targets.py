@@ -28,6 +28,14 @@ _CALLED = re.compile(
     r"\s*(?:(?:is|are|appears?|remains?|looks?|seems?)\s+)?(?:(?!not\b|no\b)[a-z-]+,?\s+){0,3}(?:and|but)\s+"
     r"(?:otherwise\s+|grossly\s+)?"
 )
+_MODIFIED = re.compile(
+    r"\s*(?:abutting|adjacent|overlying|underlying|deep|beneath|near|around|surrounding|in|of|on|at|along|"
+    r"under|within|seen|included|imaged|that|which|covered)\b[^,;:.]{0,60}"
+)
+_SEEN = re.compile(
+    r"\s*(?:is|are|was|were)\s+(?:not\s+)?(?:\w+ly\s+)?(?:seen|identified|noted|visuali[sz]ed|evident|present|"
+    r"demonstrated|appreciated|detected|found|suspected|apparent|excluded)\b"
+)
 _OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
 _OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
 _LONGEST_HEADING = 60
@@ -106,7 +114,9 @@ class TargetFinder:
         predicate = phrase_pattern(rules.words["predicate"])
         self._stated = re.compile(rf"(?:{step}|{predicate}|{joints})*+")
         self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
-        self._injury = re.compile(phrase_pattern(expand_phrases(rules.words["injury"])))
+        past = expand_phrases(rules.words["past_injury"])
+        self._past_injury = re.compile(phrase_pattern(past))
+        self._injury = re.compile(phrase_pattern([*past, *expand_phrases(rules.words["injury"])]))
         self._normal_exam = re.compile(phrase_pattern(expand_phrases(rules.words["normal_exam"])))
         normal = rules.of("normal_site")
         self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
@@ -339,7 +349,10 @@ class TargetFinder:
         chosen = [right[0]]
         for site in right[1:]:
             gap = sentence[chosen[-1].end : site.start]
-            if not self._is_coordinated(gap) or self._predicate.match(sentence, site.end):
+            if not self._is_coordinated(gap):
+                break
+            is_told = self._predicate.match(sentence, site.end) is not None
+            if is_told and not _SEEN.match(sentence, site.end):
                 break
             if self._is_claimed(sentence, site, findings):
                 break
@@ -424,7 +437,7 @@ class TargetFinder:
     def _injury_targets(
         self, sentence: str, sites: Sequence[Anchor], anchors: Sequence[Anchor]
     ) -> list[Target]:
-        """ "No abnormality of the ribs" denies a fracture; what is not denied says nothing."""
+        """ "No abnormality of the ribs" denies a fracture, "old rib trauma" tells of one."""
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         targets: list[Target] = []
         for match in self._injury.finditer(sentence) if sites else ():
@@ -441,7 +454,8 @@ class TargetFinder:
                 chosen = self._expand_right(sentence, right, findings) if is_near else []
             else:
                 continue
-            targets.extend(self._denied(injury, chosen, "injury"))
+            is_trauma = self._past_injury.fullmatch(match.group()) is not None
+            targets.extend(self._denied(injury, chosen, "trauma" if is_trauma else "injury"))
         return targets
 
     def _denied(self, denial: Anchor, sites: Sequence[Anchor], relation: str) -> list[Target]:
@@ -459,7 +473,7 @@ class TargetFinder:
         gap = sentence[site.end : match.start()]
         if self.is_filler(gap) or _CALLED.fullmatch(gap):
             return True
-        if gap.strip() == "," and _VERB.match(match.group()):
+        if _VERB.match(match.group()) and (gap.strip() == "," or _MODIFIED.fullmatch(gap)):
             return True
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         return (
