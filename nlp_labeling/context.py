@@ -182,6 +182,8 @@ class ContextRules:
         if after and after[0][1].category == "negated":
             is_final = "uncertain" in after[0][1].ignores
             before = [] if is_final else [pair for pair in before if not pair[1].is_weak]
+        if before and before[-1][1].category == "negated":
+            after = [pair for pair in after if not pair[1].is_weak]
         chosen = before[-1:] + after[:1]
         if len(before) > 1 and self._is_denied_doubt(sentence, before[-2], before[-1]):
             chosen = before[-2:-1] + after[:1]

@@ -222,7 +222,7 @@ class Labeler:
         if carried.lead and anchors and all(anchor.kind == "site" for anchor in anchors):
             return self._listed(sentence, carried.lead)
         targets = self.finder.find(sentence, anchors)
-        if not targets and (carried.names or carried.exam_names):
+        if not targets:
             targets = self._carried_targets(sentence, carried, anchors)
         return self._assessed(sentence, targets, anchors)
 
@@ -287,6 +287,9 @@ class Labeler:
         first = next(a for a in anchors if not a.is_weak)
         if carried.names and (carried.is_doubtful or _DEFINITE.search(sentence[: first.start])):
             return [Target(name, first, first, "inherited") for name in carried.names]
+        named = self.finder.exam_names(sentence, first)
+        if named:
+            return [Target(name, first, first, "exam") for name in named]
         if carried.is_shared_exam and not _DENIES.search(sentence[: first.start]):
             return []
         return [

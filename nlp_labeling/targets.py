@@ -36,6 +36,10 @@ _SEEN = re.compile(
     r"\s*(?:is|are|was|were)\s+(?:not\s+)?(?:\w+ly\s+)?(?:seen|identified|noted|visuali[sz]ed|evident|present|"
     r"demonstrated|appreciated|detected|found|suspected|apparent|excluded)\b"
 )
+_TELLS = re.compile(
+    r":|\b(?:shows?|showed|demonstrates?|reveals?|no|without|negative|positive|normal)\b|未|無|沒|顯示|可見|有"
+)
+_ADVICE = re.compile(r"\b(?:recommend\w*|advise\w*|suggest\w*|consider|obtain\w*|could|may|if|needed|exclude)\b|建議")
 _OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
 _OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
 _LONGEST_HEADING = 60
@@ -99,6 +103,7 @@ class TargetFinder:
         self._normal = {
             definition.name for definition in definitions if definition.is_normal_site_negative
         }
+        self._view = re.compile(rf"\s*-?\s*(?:{phrase_pattern(rules.words['view'])})")
         filler = phrase_pattern(rules.words["filler"])
         number = r"\d{1,2}(?:st|nd|rd|th)?(?![a-z0-9])"
         step = rf"\s+|{filler}|{number}|[-~/().:]|\[\*\*|x{{4,}}|_+"
@@ -226,6 +231,15 @@ class TargetFinder:
                 )
                 targets.extend(Target(name, place, place, relation) for name in names)
         return targets
+
+    def exam_names(self, sentence: str, finding: Anchor) -> tuple[str, ...]:
+        """Findings at the bones of a film that a sentence tells of: "rib series shows no"."""
+        names: set[str] = set()
+        for site in self.title_sites(sentence[: finding.start]):
+            is_film = self._view.match(sentence, site.end) is not None
+            if is_film and _TELLS.search(sentence, site.end, finding.start):
+                names |= site.names
+        return tuple(sorted(names)) if not _ADVICE.search(sentence) else ()
 
     def is_silent_on_sites(self, anchors: Sequence[Anchor]) -> bool:
         """Whether a sentence names a finding and nothing that it could belong to."""
