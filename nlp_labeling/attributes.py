@@ -64,6 +64,10 @@ _REFERENCE = re.compile(
     r"(?:this|these|the)(?: (?:findings?|injur(?:y|ies)|deformit(?:y|ies)|lines?|appearances?))?)"
     r"(?![a-z0-9])"
 )
+_DENIED = re.compile(
+    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|any|evidence of|definite|"
+    r"obvious|appreciable|further|much|signs? of|visible|substantial|bridging|bony|been|fully))*|無|未見?)\s*$"
+)
 _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
 _LONGEST_REMARK = 120
 _SIDE_REACH = 60
@@ -143,7 +147,7 @@ class AttributeRules:
     ) -> tuple[str, str]:
         found: list[tuple[bool, int, int, str, str]] = []
         for start, end, rule in cues:
-            if rule.category not in ACUITY_CATEGORIES:
+            if rule.category not in ACUITY_CATEGORIES or _DENIED.search(sentence[:start]):
                 continue
             if end <= target.start:
                 applies = self._reaches(sentence, end, target.start, anchors)
