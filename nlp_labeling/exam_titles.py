@@ -34,7 +34,7 @@ class ExamTitles:
         self._site = re.compile(site)
         self._view = re.compile(view)
         self._plain = re.compile(
-            rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|[-,/&+()*#_]|x{{4,}})*+"
+            rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|\([^()\n]*\)|[-,/&+()*#_]|x{{4,}})*+"
         )
 
     def findings(self, note: str) -> tuple[tuple[str, ...], bool]:

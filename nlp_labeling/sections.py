@@ -26,7 +26,10 @@ _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
     r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
-_LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
+_LINE_OR_STOP = re.compile(
+    r"\n|[.;:。!?]\s{1,2}|\s(?=(?:findings?|impression|indications?|comparisons?|technique|conclusions?|"
+    r"clinical (?:history|indication|information|details)|addendum)[ \t]*:)"
+)
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50

@@ -40,6 +40,10 @@ _TELLS = re.compile(
     r":|\b(?:shows?|showed|demonstrates?|reveals?|no|without|negative|positive|normal)\b|未|無|沒|顯示|可見|有"
 )
 _ADVICE = re.compile(r"\b(?:recommend\w*|advise\w*|suggest\w*|consider|obtain\w*|could|may|if|needed|exclude)\b|建議")
+_FIXATION = re.compile(
+    r"\s+(?:(?:and|&)\s+\w+\s+)?(?:fixation|fixated|fixing|osteosynthesis|construct|stabili[sz]ation|"
+    r"transfix\w*|travers\w*|spanning|bridging|across)\b"
+)
 _OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
 _OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
 _LONGEST_HEADING = 60
@@ -282,6 +286,8 @@ class TargetFinder:
             following = sentence[end : end + 1]
             before = sentence[:start].rstrip()[-4:]
             return following.isdigit() or before.endswith(("no.", "mrn", "acc"))
+        if entry.rule_id == "other-device":
+            return _FIXATION.match(sentence, end) is not None
         if entry.kind != "site" or not entry.names:
             return False
         return any(
@@ -396,7 +402,11 @@ class TargetFinder:
         for site in [*left[-1:], *right[:1]]:
             low, high = min(site.end, finding.end), max(site.start, finding.start)
             gap = high - low
-            crossed = any(low <= other.start < high for other in findings if other is not finding)
+            crossed = any(
+                low <= other.start < high and not other.is_weak
+                for other in findings
+                if other is not finding
+            )
             if gap <= _LOOSE_GAP:
                 candidates.append((crossed, gap + (0 if site in left else 10), site))
         if not candidates:
