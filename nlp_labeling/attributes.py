@@ -145,7 +145,7 @@ class AttributeRules:
         anchors: list[Anchor],
         cues: list[tuple[int, int, Rule]],
     ) -> tuple[str, str]:
-        found: list[tuple[bool, int, int, str, str]] = []
+        found: list[tuple[bool, bool, int, int, str, str]] = []
         for start, end, rule in cues:
             if rule.category not in ACUITY_CATEGORIES or _DENIED.search(sentence[:start]):
                 continue
@@ -161,11 +161,14 @@ class AttributeRules:
                 applies = distance <= _SIDE_REACH and not self._is_cut(sentence, target, start, end)
             if applies:
                 order = ACUITY_CATEGORIES.index(rule.category)
-                found.append((rule.is_weak, distance, order, rule.category, rule.id))
+                is_told_only = "historical" in rule.ignores
+                found.append(
+                    (rule.is_weak, is_told_only, distance, order, rule.category, rule.id)
+                )
         if not found:
             return "unknown", ""
-        undated = [one for one in found if one[3] == "age_unknown"]
-        category, rule_id = min(undated or found)[3:]
+        undated = [one for one in found if one[4] == "age_unknown"]
+        category, rule_id = min(undated or found)[4:]
         return ("unknown" if undated else category), rule_id
 
     def _reaches(self, sentence: str, low: int, high: int, anchors: list[Anchor]) -> bool:
