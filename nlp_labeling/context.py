@@ -25,7 +25,8 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 _CLAUSE_END = re.compile(r"\s*(?:[.,;)!。]|\Z)")
 _NUMBER = re.compile(r"\d+")
 _RAISED_BY = re.compile(
-    r"to (?:suggest|indicate)|suggest(?:ing|ive)|suspicious (?:for|of)|concerning for|worrisome for"
+    r"to\s+(?:suggest|indicate)|suggest(?:ing|ive)|suspicious\s+(?:for|of)|concerning\s+for|"
+    r"worrisome\s+for"
 )
 _DENIED_NOUN_WORDS = 8
 

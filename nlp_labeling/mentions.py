@@ -22,6 +22,7 @@ from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
 CACHE_SIZE = 20_000
 _LONGEST_LIST_GAP = 300
 _DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
+_DOUBTS = re.compile(r"\b(?:cannot|not (?:\w+ )?(?:excluded|ruled out)|difficult to exclude)\b")
 _LIMITED = re.compile(r"\b(?:limit|obscur|suboptimal|nondiagnostic|degrad|poorly)")
 _DEFINITE = re.compile(
     r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
@@ -175,12 +176,13 @@ class Labeler:
     def _topic(self, text: str, sentence: Sentence, topic: _Topic) -> _Topic:
         """The bones the line is about: those it is headed with, or of which it sees little."""
         sites = self.finder.heading_sites(text)
+        is_shared = not sites
         if not sites and _LIMITED.search(text):
             anchors = self.finder.anchors(text)
             sites = anchors if all(one.kind == "site" for one in anchors) else []
         if sites:
             names = {name for site in sites for name in site.names}
-            is_shared = any(not site.names for site in sites)
+            is_shared = is_shared or any(not site.names for site in sites)
             return _Topic(tuple(sorted(names)), is_shared, sentence.line_start)
         return topic if topic.line_start == sentence.line_start else _Topic()
 
@@ -290,7 +292,8 @@ class Labeler:
         named = self.finder.exam_names(sentence, first)
         if named:
             return [Target(name, first, first, "exam") for name in named]
-        if carried.is_shared_exam and not _DENIES.search(sentence[: first.start]):
+        is_told = _DENIES.search(sentence[: first.start]) or _DOUBTS.search(sentence)
+        if carried.is_shared_exam and not is_told:
             return []
         return [
             Target(name, finding, finding, "exam")

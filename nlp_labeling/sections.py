@@ -28,7 +28,7 @@ _STOP = re.compile(
 )
 _LINE_OR_STOP = re.compile(
     r"\n|[.;:。!?]\s{1,2}|\s(?=(?:findings?|impression|indications?|comparisons?|technique|conclusions?|"
-    r"clinical (?:history|indication|information|details)|addendum)[ \t]*:)"
+    r"clinical\s+(?:history|indication|information|details)|addendum)[ \t]*:)"
 )
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
@@ -245,22 +245,26 @@ def _end_of_first_statement(
     """Where what a heading says ends: at a blank line, a line that is full, or a sentence; or 0."""
     begin = heading.end + len(text[heading.end : limit]) - len(text[heading.end : limit].lstrip())
     blank = _PARAGRAPH_END.search(text, begin, limit)
-    if blank and blank.end() < limit:
-        return blank.end()
+    closing = blank.end() if blank and blank.end() < limit else 0
     if "\n" in text[heading.end : begin]:
-        return 0
+        return closing
     lines = text[begin:limit].rstrip().split("\n")
     widths: dict[int, int] = {}
     place = begin
     for index in range(len(lines) - 1):
         place += len(lines[index]) + 1
         if is_break(lines, index, widths):
-            return place
+            return _later_if_longer(place, closing, limit)
     if heading.section in _ONE_SENTENCE:
         stop = _STOP.search(text, begin, limit)
         if stop and text[stop.end() : limit].strip():
-            return stop.end()
-    return 0
+            return _later_if_longer(stop.end(), closing, limit)
+    return closing
+
+
+def _later_if_longer(place: int, later: int, limit: int) -> int:
+    """The later of two ends where more follows it than stands between them."""
+    return later if later and later - place < limit - later else place
 
 
 def _is_inside_brackets(text: str, begin: int, match: re.Match[str]) -> bool:

@@ -44,6 +44,8 @@ _FIXATION = re.compile(
     r"\s+(?:(?:and|&)\s+\w+\s+)?(?:fixation|fixated|fixing|osteosynthesis|construct|stabili[sz]ation|"
     r"transfix\w*|travers\w*|spanning|bridging|across)\b"
 )
+_BARE_WORD = re.compile(r"(?<![a-z])(?:normal|negative|unremarkable|nad)(?=\s*(?:[.;,]|$))", re.MULTILINE)
+_BARE_NORMAL = re.compile(r"\A\W*(?:normal|negative|unremarkable|nad)\W*\Z")
 _OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
 _OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
 _LONGEST_HEADING = 60
@@ -222,13 +224,18 @@ class TargetFinder:
 
     def verdict_places(self, note: str) -> list[int]:
         """Where a note denies any injury or calls the examination normal."""
-        patterns = (self._injury, self._normal_exam)
+        patterns = (self._injury, self._normal_exam, _BARE_WORD)
         return [match.start() for one in patterns for match in one.finditer(note)]
 
     def verdicts(self, sentence: str, names: Sequence[str]) -> list[Target]:
         """ "No bony injury", "normal study": what a report on one bone says of its fracture."""
         targets = []
-        for pattern, relation in ((self._injury, "injury"), (self._normal_exam, "normal")):
+        patterns = (
+            (self._injury, "injury"),
+            (self._normal_exam, "normal"),
+            (_BARE_NORMAL, "normal"),
+        )
+        for pattern, relation in patterns:
             for match in pattern.finditer(sentence):
                 place = Anchor(
                     match.start(), match.end(), "finding", frozenset(names), match.group()

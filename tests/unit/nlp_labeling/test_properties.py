@@ -23,6 +23,9 @@ from nlp_labeling.note_summary import NoteSummary, summarize_note
 from nlp_labeling.targets import edit_variants
 
 CASES = runpy.run_path(str(Path(__file__).with_name("test_hard_cases.py")))["CASES"]
+REPORTS = [
+    text for text, _ in runpy.run_path(str(Path(__file__).with_name("test_reports.py")))["REPORTS"]
+]
 FINDINGS = ("clavicle_fracture", "rib_fracture")
 TEXTS = [text for text, _ in CASES]
 ONE_LINE = [text for text in TEXTS if "\n" not in text]
@@ -41,6 +44,16 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
+def rtf(text: str) -> str:
+    """The text as a word processor saves it."""
+    written = {"\n": "\\par ", **{mark: f"\\{mark}" for mark in "\\{}"}}
+    body = "".join(
+        written.get(c, c) if c.isascii() else f"\\u{(ord(c) + 0x8000) % 0x10000 - 0x8000}?"
+        for c in text
+    )
+    return f"{{\\rtf1\\ansi\\uc1 {body}}}"
+
+
 CHANGES = {
     "upper case": str.upper,
     "lower case": str.lower,
@@ -53,6 +66,7 @@ CHANGES = {
     "carriage returns": lambda text: text.replace("\n", "\r\n"),
     "twice": lambda text: f"{text}\n\n{text}",
     "a byte order mark": lambda text: "\ufeff" + text,
+    "rtf": lambda text: rtf(text),
     "html": lambda text: (
         "<p>" + text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>") + "</p>"
     ),
@@ -63,6 +77,21 @@ CHANGES = {
 def test_spelling_out_never_changes_a_label(name: str) -> None:
     changed = [text for text in TEXTS if label(CHANGES[name](text)) != label(text)]
     assert changed == []
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_spelling_out_never_changes_a_report(name: str) -> None:
+    changed = [text for text in REPORTS if label(CHANGES[name](text)) != label(text)]
+    assert changed == []
+
+
+@pytest.mark.parametrize("joint", ["\n\n", "\n"])
+def test_what_stands_before_and_after_never_changes_a_label(joint: str) -> None:
+    stopped = [text for text in TEXTS if text.rstrip().endswith((".", "。"))]
+    before = [t for t in TEXTS if label(f"The trachea is midline.{joint}{t}") != label(t)]
+    after = [t for t in stopped if label(f"{t}{joint}The stomach is unremarkable.") != label(t)]
+    assert before == []
+    assert after == []
 
 
 @pytest.mark.parametrize("mark", [".", "..", " .", "!", "。", ";", "\n", "  "])
