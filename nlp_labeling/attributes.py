@@ -45,7 +45,7 @@ _AFTER = re.compile(
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
     r"early|further|interval|good|partial|complete|continued|ongoing|mild|moderate|abundant|exuberant|"
     r"surrounding|adjacent|associated|extensive|significant|"
-    r"appearance|in appearance)(?![a-z0-9]))*+"
+    r"appearance|in appearance)(?![a-z0-9])|[應為屬於疑可能考慮似呈係是並且現已處皆均])*+"
 )
 # A word that follows a cue and is none of these is what the cue speaks of: "old granuloma".
 _NEXT_NOUN = re.compile(
@@ -64,6 +64,8 @@ _REFERENCE = re.compile(
     r"(?:this|these|the)(?: (?:findings?|injur(?:y|ies)|deformit(?:y|ies)|lines?|appearances?))?)"
     r"(?![a-z0-9])"
 )
+# "New since yesterday are fractures", "old is the fracture".
+_INVERTED = re.compile(r"[^.;:]{0,60}?(?<![a-z])(?:is|are|was|were)(?![a-z])")
 _DENIED = re.compile(
     r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|any|evidence of|definite|"
     r"obvious|appreciable|further|much|signs? of|visible|substantial|bridging|bony|been|fully))*|無|未見?)\s*$"
@@ -150,7 +152,7 @@ class AttributeRules:
             if rule.category not in ACUITY_CATEGORIES or _DENIED.search(sentence[:start]):
                 continue
             if end <= target.start:
-                applies = self._reaches(sentence, end, target.start, anchors)
+                applies = self._reaches(sentence, start, end, target.start, anchors)
                 distance = target.start - end
             elif start < target.end:
                 applies, distance = True, 0
@@ -171,20 +173,24 @@ class AttributeRules:
         category, rule_id = min(undated or found)[4:]
         return ("unknown" if undated else category), rule_id
 
-    def _reaches(self, sentence: str, low: int, high: int, anchors: list[Anchor]) -> bool:
+    def _reaches(
+        self, sentence: str, start: int, low: int, high: int, anchors: list[Anchor]
+    ) -> bool:
         """Whether a word before a target speaks of it: "old left clavicle and rib fractures"."""
         between = [anchor for anchor in anchors if low <= anchor.start and anchor.end <= high]
         if any(anchor.kind == "finding" for anchor in between):
             return self._finder.is_loose_filler(sentence[low:high])
         gap = sentence[low:high]
+        opening = _INVERTED.match(sentence, low, high) if not sentence[:start].strip() else None
+        if opening:
+            return self._finder.is_loose_filler(sentence[opening.end() : high])
         for anchor in reversed(between):
             gap = gap[: anchor.start - low] + " and " + gap[anchor.end - low :]
         return self._finder.is_loose_filler(gap)
 
     def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
         low, high = (end, target.start) if end <= target.start else (target.end, start)
-        between = sentence[:start][-12:] + sentence[low:high]
-        return _CUT.search(_LINKED.sub(" ", between)) is not None
+        return _CUT.search(_LINKED.sub(" ", sentence[low:high])) is not None
 
     def _follows(
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int

@@ -23,6 +23,10 @@ CACHE_SIZE = 20_000
 _LONGEST_LIST_GAP = 300
 _DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
 _DOUBTS = re.compile(r"\b(?:cannot|not (?:\w+ )?(?:excluded|ruled out)|difficult to exclude)\b")
+_OF_NUMBERS = re.compile(
+    r"\s+of\s+(?:the\s+)?(?:left\s+|right\s+)?(?:\d{1,2}(?:st|nd|rd|th)|first|second|third|fourth|fifth|sixth|"
+    r"seventh|eighth|ninth|tenth|eleventh|twelfth)\b"
+)
 _LIMITED = re.compile(r"\b(?:limit|obscur|suboptimal|nondiagnostic|degrad|poorly)")
 _DEFINITE = re.compile(
     r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
@@ -112,9 +116,9 @@ class Labeler:
         self.context = ContextRules(rules)
         self.segmenter = Segmenter(rules)
         self.finder = TargetFinder(definitions, rules)
-        numbered = frozenset(d.name for d in definitions if d.is_numbered)
+        self._numbered = frozenset(d.name for d in definitions if d.is_numbered)
         self.exam_titles = ExamTitles(self.finder, rules)
-        self._attributes = AttributeRules(rules, self.finder, numbered)
+        self._attributes = AttributeRules(rules, self.finder, self._numbered)
         self._weak_doubts = {rule.id for rule in rules.of("uncertain") if rule.is_weak}
         self._explanations = {
             rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
@@ -289,6 +293,9 @@ class Labeler:
         first = next(a for a in anchors if not a.is_weak)
         if carried.names and (carried.is_doubtful or _DEFINITE.search(sentence[: first.start])):
             return [Target(name, first, first, "inherited") for name in carried.names]
+        counted = [name for name in carried.names if name in self._numbered]
+        if counted and _OF_NUMBERS.match(sentence, first.end):
+            return [Target(name, first, first, "inherited") for name in counted]
         named = self.finder.exam_names(sentence, first)
         if named:
             return [Target(name, first, first, "exam") for name in named]
@@ -311,7 +318,10 @@ class Labeler:
         if target.relation == "normal":
             assertion, rule_ids = "absent", [finding.rule_id]
             context = self.context.assess(sentence, site.start, finding.end, cues)
-            if context.assertion == "absent":
+            before = sentence[context.cue_end : site.start]
+            if context.assertion == "absent" and not (
+                0 <= context.cue_end <= site.start and "," in before
+            ):
                 return None
             rule_ids.extend(r for r in context.rule_ids if not r.startswith(("neg", "unc")))
         else:
