@@ -67,8 +67,9 @@ _REFERENCE = re.compile(
 # "New since yesterday are fractures", "old is the fracture".
 _INVERTED = re.compile(r"[^.;:]{0,60}?(?<![a-z])(?:is|are|was|were)(?![a-z])")
 _DENIED = re.compile(
-    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|any|evidence of|definite|"
-    r"obvious|appreciable|further|much|signs? of|visible|substantial|bridging|bony|been|fully))*|無|未見?)\s*$"
+    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|any|"
+    r"evidence of|definite|obvious|appreciable|further|much|signs? of|visible|substantial|bridging|"
+    r"bony|been|fully))*|無|未見?)\s*$"
 )
 _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
 _LONGEST_REMARK = 120
@@ -122,12 +123,12 @@ class AttributeRules:
             rule_ids=tuple(rule for rule in (acuity_rule, displacement_rule) if rule),
         )
 
-    def age_told(self, sentence: str, anchors: list[Anchor]) -> tuple[str, str]:
-        """Acuity and rule of a remark on the sentence before: "This appears old.", "Callus is seen."
+    def age_told(self, sentence: str) -> tuple[str, str]:
+        """Acuity and rule of a remark on the sentence before: "This appears old."
 
         Both are empty where the folded sentence is no such remark.
         """
-        if len(sentence) > _LONGEST_REMARK or any(anchor.kind == "site" for anchor in anchors):
+        if len(sentence) > _LONGEST_REMARK:
             return "", ""
         reference = _REFERENCE.match(sentence)
         for match in self._cues.finditer(sentence):
@@ -137,6 +138,8 @@ class AttributeRules:
             is_told = reference and _AFTER.fullmatch(sentence, reference.end(), match.start())
             is_sign = rule.is_weak and not _DENIAL.search(sentence)
             if is_told or is_sign:
+                if any(anchor.kind == "site" for anchor in self._finder.anchors(sentence)):
+                    return "", ""
                 return ("unknown" if rule.category == "age_unknown" else rule.category), rule.id
         return "", ""
 
@@ -164,9 +167,7 @@ class AttributeRules:
             if applies:
                 order = ACUITY_CATEGORIES.index(rule.category)
                 is_told_only = "historical" in rule.ignores
-                found.append(
-                    (rule.is_weak, is_told_only, distance, order, rule.category, rule.id)
-                )
+                found.append((rule.is_weak, is_told_only, distance, order, rule.category, rule.id))
         if not found:
             return "unknown", ""
         undated = [one for one in found if one[4] == "age_unknown"]

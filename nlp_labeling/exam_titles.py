@@ -16,7 +16,8 @@ _HEAD = 1500
 _LINE = re.compile(r"[^\n]*")
 _TITLE_END = re.compile(r"[.:;](?=\s|$)")
 _NEXT_HEADING = re.compile(
-    r"\s+(?:(?:clinical|brief) (?:history|indication|information|details|notes)|history|indications?|"
+    r"\s+(?:(?:clinical|brief)\s+(?:history|indication|information|details|notes)|history|"
+    r"indications?|"
     r"findings?|comparison|technique|impression|report|reason(?: for (?:exam|examination|study))?)$"
 )
 _HEADING = re.compile(

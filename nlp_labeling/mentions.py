@@ -197,7 +197,7 @@ class Labeler:
         """
         if not latest:
             return 0
-        acuity, rule_id = self._attributes.age_told(text, self.finder.anchors(text))
+        acuity, rule_id = self._attributes.age_told(text)
         if not rule_id:
             return 0
         for index in range(len(found) - latest, len(found)):
@@ -254,8 +254,10 @@ class Labeler:
         """A fracture that was operated on is seen where its healing is told."""
         past = set(context.rule_ids) & self._past
         is_told = attributes.acuity in ("old", "healing")
-        is_seen = is_told and past <= self._operations and not self._ages_of_operations & set(
-            attributes.rule_ids
+        is_seen = (
+            is_told
+            and past <= self._operations
+            and not self._ages_of_operations & set(attributes.rule_ids)
         )
         return "recent" if is_seen else context.temporality
 
@@ -395,7 +397,10 @@ def _is_kept(
         return not any(
             not pair.finding.is_weak
             and pair.relation not in ("normal", "injury", "trauma")
-            and (pair.site == target.site or (other.assertion == "present" and _is_of(mention, other)))
+            and (
+                pair.site == target.site
+                or (other.assertion == "present" and _is_of(mention, other))
+            )
             for pair, other in others
         )
     if target.relation != "borrowed" or mention.assertion == "absent":

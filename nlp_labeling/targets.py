@@ -39,15 +39,23 @@ _SEEN = re.compile(
 _TELLS = re.compile(
     r":|\b(?:shows?|showed|demonstrates?|reveals?|no|without|negative|positive|normal)\b|未|無|沒|顯示|可見|有"
 )
-_ADVICE = re.compile(r"\b(?:recommend\w*|advise\w*|suggest\w*|consider|obtain\w*|could|may|if|needed|exclude)\b|建議")
+_ADVICE = re.compile(
+    r"\b(?:recommend\w*|advise\w*|suggest\w*|consider|obtain\w*|could|may|if|needed|exclude)\b|建議"
+)
 _FIXATION = re.compile(
     r"\s+(?:(?:and|&)\s+\w+\s+)?(?:fixation|fixated|fixing|osteosynthesis|construct|stabili[sz]ation|"
     r"transfix\w*|travers\w*|spanning|bridging|across)\b"
 )
-_BARE_WORD = re.compile(r"(?<![a-z])(?:normal|negative|unremarkable|nad)(?=\s*(?:[.;,]|$))", re.MULTILINE)
+_BARE_WORD = re.compile(
+    r"(?<![a-z])(?:normal|negative|unremarkable|nad)(?=\s*(?:[.;,]|$))", re.MULTILINE
+)
 _BARE_NORMAL = re.compile(r"\A\W*(?:normal|negative|unremarkable|nad)\W*\Z")
-_OPENING = re.compile(r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$")
-_OF = re.compile(r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b")
+_OPENING = re.compile(
+    r"(?:^|[:,;(>*-]|\b(?:is|are|shows?|with|demonstrates?))\s*(?:an?\s+|the\s+)?$"
+)
+_OF = re.compile(
+    r"\s*(?:seen\s+|noted\s+|identified\s+)?(?:of|in|involving|to|at|within|about|affecting)\b"
+)
 _LONGEST_HEADING = 60
 _LONGEST_GAP = 90
 _LOOSE_GAP = 140

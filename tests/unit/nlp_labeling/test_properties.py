@@ -66,7 +66,7 @@ CHANGES = {
     "carriage returns": lambda text: text.replace("\n", "\r\n"),
     "twice": lambda text: f"{text}\n\n{text}",
     "a byte order mark": lambda text: "\ufeff" + text,
-    "rtf": lambda text: rtf(text),
+    "rtf": rtf,
     "html": lambda text: (
         "<p>" + text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>") + "</p>"
     ),
