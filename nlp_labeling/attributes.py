@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nlp_labeling.anchors import Anchor, Target
 from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
-from nlp_labeling.targets import Anchor, Target, TargetFinder
+from nlp_labeling.targets import TargetFinder
 
 _ORDINALS = {
     word: number
@@ -67,8 +68,8 @@ _REFERENCE = re.compile(
 # "New since yesterday are fractures", "old is the fracture".
 _INVERTED = re.compile(r"[^.;:]{0,60}?(?<![a-z])(?:is|are|was|were)(?![a-z])")
 _DENIED = re.compile(
-    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|any|"
-    r"evidence of|definite|obvious|appreciable|further|much|signs? of|visible|substantial|bridging|"
+    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|"
+    r"any|evidence of|definite|obvious|appreciable|further|much|signs? of|visible|substantial|bridging|"
     r"bony|been|fully))*|無|未見?)\s*$"
 )
 _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
@@ -180,14 +181,14 @@ class AttributeRules:
         """Whether a word before a target speaks of it: "old left clavicle and rib fractures"."""
         between = [anchor for anchor in anchors if low <= anchor.start and anchor.end <= high]
         if any(anchor.kind == "finding" for anchor in between):
-            return self._finder.is_loose_filler(sentence[low:high])
+            return self._finder.lists.is_loose_filler(sentence[low:high])
         gap = sentence[low:high]
         opening = _INVERTED.match(sentence, low, high) if not sentence[:start].strip() else None
         if opening:
-            return self._finder.is_loose_filler(sentence[opening.end() : high])
+            return self._finder.lists.is_loose_filler(sentence[opening.end() : high])
         for anchor in reversed(between):
             gap = gap[: anchor.start - low] + " and " + gap[anchor.end - low :]
-        return self._finder.is_loose_filler(gap)
+        return self._finder.lists.is_loose_filler(gap)
 
     def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
         low, high = (end, target.start) if end <= target.start else (target.end, start)
@@ -204,7 +205,7 @@ class AttributeRules:
         ):
             return False
         later = [a for a in anchors if a.start >= end and a.kind in ("finding", "site")]
-        return not (later and self._finder.is_filler(sentence[end : later[0].start]))
+        return not (later and self._finder.lists.is_filler(sentence[end : later[0].start]))
 
     def _displacement(
         self,
@@ -258,7 +259,7 @@ class AttributeRules:
         numbers: set[int] = set()
         for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 70)):
             if match.end() <= site.start:
-                near = self._finder.is_loose_filler(sentence[match.end() : site.start])
+                near = self._finder.lists.is_loose_filler(sentence[match.end() : site.start])
             else:
                 gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
                 near = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
+from nlp_labeling.anchors import Anchor, Target, describe_edit
 from nlp_labeling.attributes import AttributeRules, Attributes
 from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, load_definitions
@@ -17,63 +16,10 @@ from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.note_text import NoteText, fold_note
 from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet, load_rules
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
-from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
+from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
+from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 20_000
-_LONGEST_LIST_GAP = 300
-_DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
-_DOUBTS = re.compile(r"\b(?:cannot|not (?:\w+ )?(?:excluded|ruled out)|difficult to exclude)\b")
-_OF_NUMBERS = re.compile(
-    r"\s+of\s+(?:the\s+)?(?:left\s+|right\s+)?(?:\d{1,2}(?:st|nd|rd|th)|first|second|third|fourth|fifth|sixth|"
-    r"seventh|eighth|ninth|tenth|eleventh|twelfth)\b"
-)
-_LIMITED = re.compile(r"\b(?:limit|obscur|suboptimal|nondiagnostic|degrad|poorly)")
-_DEFINITE = re.compile(
-    r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lead:
-    """The line a list hangs on, and where the list has come to."""
-
-    text: str = ""
-    end: int = 0
-
-    def reaches(self, note: str, sentence: Sentence) -> bool:
-        """Whether nothing but further items stands between the list and a sentence."""
-        return bool(
-            self.text
-            and sentence.start - self.end <= _LONGEST_LIST_GAP
-            and "\n\n" not in note[self.end : sentence.start].replace(" ", "")
-        )
-
-
-class _Topic(NamedTuple):
-    """Findings at the bones a line is headed with ("Ribs:"); whether others are named too."""
-
-    names: tuple[str, ...] = ()
-    is_shared: bool = False
-    line_start: int = -1
-
-
-class Carried(NamedTuple):
-    """What a sentence may take from the note around it.
-
-    ``names``: findings of the sentence before, for "the fracture is displaced"; ``is_doubtful``
-    where that sentence saw only a lucency or a step-off. ``exam_names``: findings at the site the
-    examination is of; ``is_shared_exam`` where its title names another bone too. ``lead`` is the
-    line a list hangs on: "Fractures:".
-    """
-
-    names: tuple[str, ...] = ()
-    is_doubtful: bool = False
-    exam_names: tuple[str, ...] = ()
-    is_shared_exam: bool = False
-    lead: str = ""
-
-
-NOTHING = Carried()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +62,10 @@ class Labeler:
         self.context = ContextRules(rules)
         self.segmenter = Segmenter(rules)
         self.finder = TargetFinder(definitions, rules)
-        self._numbered = frozenset(d.name for d in definitions if d.is_numbered)
+        numbered = frozenset(d.name for d in definitions if d.is_numbered)
         self.exam_titles = ExamTitles(self.finder, rules)
-        self._attributes = AttributeRules(rules, self.finder, self._numbered)
+        self._attributes = AttributeRules(rules, self.finder, numbered)
+        self.surroundings = Surroundings(self.finder, numbered)
         self._weak_doubts = {rule.id for rule in rules.of("uncertain") if rule.is_weak}
         self._explanations = {
             rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
@@ -138,12 +85,12 @@ class Labeler:
             return []
         exam_names, is_shared = self.exam_titles.findings(note.folded)
         if exam_names and not is_shared:
-            hits = sorted([*hits, *self.finder.verdict_places(note.folded)])
+            hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
         sentences = self.segmenter.sentences(note.folded, hits)
         found: list[Mention] = []
         carried = NOTHING
-        lead = _Lead()
-        topic = _Topic()
+        lead = Lead()
+        topic = Topic()
         latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
@@ -151,8 +98,8 @@ class Labeler:
             if place == len(hits) or hits[place] >= sentence.end:
                 latest = self._aged(found, latest, text)
                 continue
-            lead = lead if lead.reaches(note.folded, sentence) else _Lead()
-            topic = self._topic(text, sentence, topic)
+            lead = lead if lead.reaches(note.folded, sentence) else Lead()
+            topic = self.surroundings.topic(text, sentence, topic)
             is_told = sentence.section not in SILENT_SECTIONS
             carried = Carried(
                 carried.names,
@@ -172,23 +119,10 @@ class Labeler:
             else:
                 latest = self._aged(found, latest, text)
             if mentions and mentions[0].rule_id.endswith(".listed"):
-                lead = _Lead(lead.text, sentence.end)
-            elif self._is_lead(text):
-                lead = _Lead(text, sentence.end)
+                lead = Lead(lead.text, sentence.end)
+            elif self.surroundings.is_lead(text):
+                lead = Lead(text, sentence.end)
         return found
-
-    def _topic(self, text: str, sentence: Sentence, topic: _Topic) -> _Topic:
-        """The bones the line is about: those it is headed with, or of which it sees little."""
-        sites = self.finder.heading_sites(text)
-        is_shared = not sites
-        if not sites and _LIMITED.search(text):
-            anchors = self.finder.anchors(text)
-            sites = anchors if all(one.kind == "site" for one in anchors) else []
-        if sites:
-            names = {name for site in sites for name in site.names}
-            is_shared = is_shared or any(not site.names for site in sites)
-            return _Topic(tuple(sorted(names)), is_shared, sentence.line_start)
-        return topic if topic.line_start == sentence.line_start else _Topic()
 
     def _aged(self, found: list[Mention], latest: int, text: str) -> int:
         """Date the ``latest`` mentions by a remark right behind their sentence.
@@ -205,12 +139,6 @@ class Labeler:
                 rule_ids = (*found[index].rule_ids, rule_id)
                 found[index] = replace(found[index], acuity=acuity, rule_ids=rule_ids)
         return latest
-
-    def _is_lead(self, text: str) -> bool:
-        """Whether a sentence announces a list of fractures and names no site itself."""
-        return text.rstrip().endswith(":") and self.finder.is_silent_on_sites(
-            self.finder.anchors(text)
-        )
 
     def _of_sentence(self, sentence: str, carried: Carried) -> tuple[Mention, ...]:
         key = (sentence, carried)
@@ -229,7 +157,7 @@ class Labeler:
             return self._listed(sentence, carried.lead)
         targets = self.finder.find(sentence, anchors)
         if not targets:
-            targets = self._carried_targets(sentence, carried, anchors)
+            targets = self.surroundings.targets(sentence, carried, anchors)
         return self._assessed(sentence, targets, anchors)
 
     def _assessed(
@@ -284,33 +212,6 @@ class Labeler:
             for name in sorted(site.names & finding.names)
         ]
         return tuple(_in_item(one, shift) for one in self._assessed(joint, targets, anchors))
-
-    def _carried_targets(
-        self, sentence: str, carried: Carried, anchors: Sequence[Anchor]
-    ) -> list[Target]:
-        if not anchors and carried.exam_names and not carried.is_shared_exam:
-            return self.finder.verdicts(sentence, carried.exam_names)
-        if not self.finder.is_silent_on_sites(anchors):
-            return []
-        first = next(a for a in anchors if not a.is_weak)
-        if carried.names and (carried.is_doubtful or _DEFINITE.search(sentence[: first.start])):
-            return [Target(name, first, first, "inherited") for name in carried.names]
-        counted = [name for name in carried.names if name in self._numbered]
-        if counted and _OF_NUMBERS.match(sentence, first.end):
-            return [Target(name, first, first, "inherited") for name in counted]
-        named = self.finder.exam_names(sentence, first)
-        if named:
-            return [Target(name, first, first, "exam") for name in named]
-        is_told = _DENIES.search(sentence[: first.start]) or _DOUBTS.search(sentence)
-        if carried.is_shared_exam and not is_told:
-            return []
-        return [
-            Target(name, finding, finding, "exam")
-            for finding in anchors
-            if not finding.is_weak
-            for name in carried.exam_names
-            if name in finding.names
-        ]
 
     def _mention(
         self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[Cue]
@@ -405,7 +306,7 @@ def _is_kept(
         )
     if target.relation != "borrowed" or mention.assertion == "absent":
         return True
-    is_definite = _DEFINITE.search(sentence[: target.finding.start]) is not None
+    is_definite = DEFINITE.search(sentence[: target.finding.start]) is not None
     if mention.assertion == "uncertain" and not is_definite:
         return True
     return any(

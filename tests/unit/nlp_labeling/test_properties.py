@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlp_labeling.anchors import edit_variants
 from nlp_labeling.definition import load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import NoteSummary, summarize_note
-from nlp_labeling.targets import edit_variants
 
 CASES = runpy.run_path(str(Path(__file__).with_name("test_hard_cases.py")))["CASES"]
 REPORTS = [
