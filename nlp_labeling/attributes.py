@@ -69,8 +69,8 @@ _REFERENCE = re.compile(
 _INVERTED = re.compile(r"[^.;:]{0,60}?(?<![a-z])(?:is|are|was|were)(?![a-z])")
 _DENIED = re.compile(
     r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|"
-    r"any|evidence of|definite|obvious|appreciable|further|much|signs? of|visible|substantial|bridging|"
-    r"bony|been|fully))*|無|未見?)\s*$"
+    r"any|evidence of|definite|obvious|appreciable|further|much|signs? of|visible|"
+    r"substantial|bridging|bony|been|fully))*|無|未見?)\s*$"
 )
 _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
 _LONGEST_REMARK = 120
@@ -153,7 +153,9 @@ class AttributeRules:
     ) -> tuple[str, str]:
         found: list[tuple[bool, bool, int, int, str, str]] = []
         for start, end, rule in cues:
-            if rule.category not in ACUITY_CATEGORIES or _DENIED.search(sentence[:start]):
+            if rule.category not in ACUITY_CATEGORIES or _DENIED.search(
+                sentence[max(0, start - _SIDE_REACH) : start]
+            ):
                 continue
             if end <= target.start:
                 applies = self._reaches(sentence, start, end, target.start, anchors)
