@@ -94,8 +94,11 @@ class Labeler:
         latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
+            is_silent = place == len(hits) or hits[place] >= sentence.end
+            if is_silent and not latest:
+                continue
             text = note.folded[sentence.start : sentence.end]
-            if place == len(hits) or hits[place] >= sentence.end:
+            if is_silent:
                 latest = self._aged(found, latest, text)
                 continue
             lead = lead if lead.reaches(note.folded, sentence) else Lead()
