@@ -18,7 +18,7 @@ from nlp_labeling.site_verdicts import SiteVerdicts
 
 OTHER = "other"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
-_WORD = re.compile(r"[a-z]{6,14}")
+_WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
