@@ -49,10 +49,9 @@ class SiteVerdicts:
         self._injury = re.compile(phrase_pattern([*past, *expand_phrases(rules.words["injury"])]))
         self._normal_exam = re.compile(phrase_pattern(expand_phrases(rules.words["normal_exam"])))
         normal = rules.of("normal_site")
-        self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
-        self._normal_phrase = re.compile(
-            rf"(?:{phrase_pattern(self._normal_rule)})(?!\s+(?:[a-z]+\s+)?varia)"
-        )
+        self._normal_rule = {phrase_key(p): rule.id for rule in normal for p in rule.phrases}
+        normal_phrases = phrase_pattern(p for rule in normal for p in rule.phrases)
+        self._normal_phrase = re.compile(rf"(?:{normal_phrases})(?!\s+(?:[a-z]+\s+)?varia)")
 
     def verdict_places(self, note: str) -> list[int]:
         """Where a note denies any injury or calls the examination normal."""

@@ -21,6 +21,7 @@ from nlp_labeling.definition import load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import NoteSummary, summarize_note
+from nlp_labeling.rule import load_rules
 
 CASES = runpy.run_path(str(Path(__file__).with_name("test_hard_cases.py")))["CASES"]
 REPORTS = [
@@ -216,6 +217,17 @@ def test_any_text_is_read_and_never_dropped(words: list[str], joint: str) -> Non
         assert prefilter([text]) == [True]
     for mention in mentions:
         assert 0 <= mention.start < mention.end <= len(text)
+
+
+FRAMES = ("Ribs {}.", "{} left rib fracture", "XR CLAVICLE LEFT\n{}. No fracture, {}")
+
+
+def test_every_phrase_is_read() -> None:
+    phrases = [phrase for rule in load_rules().rules for phrase in rule.phrases]
+    for phrase in random.Random(0).sample(phrases, 3000):
+        plain = phrase.replace("<end>", "").replace("<n>", "3").replace("<year>", "2012")
+        for frame in FRAMES:
+            labeler().mentions(frame.format(plain, plain))
 
 
 @settings(max_examples=40, deadline=None)
