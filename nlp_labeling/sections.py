@@ -26,10 +26,12 @@ _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
     r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
-_LINE_OR_STOP = re.compile(
-    r"\n|[.;:。!?]\s{1,2}|\s(?=(?:findings?|impression|indications?|comparisons?|technique|conclusions?|"
-    r"clinical\s+(?:history|indication|information|details)|addendum)[ \t]*:)"
+_LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
+_WITHIN_LINE = re.compile(
+    r"(?<=\s)(?:findings?|impression|indications?|comparisons?|technique|conclusions?|addendum|"
+    r"clinical\s+(?:history|indication|information|details))[ \t]*\Z"
 )
+_LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
@@ -120,7 +122,7 @@ class Segmenter:
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
-        for place in (0, *(found.end() for found in _LINE_OR_STOP.finditer(text))):
+        for place in _heading_places(text):
             match = self._heading.match(text, place)
             if match is None:
                 opened = self._title_heading(text, place, headings)
@@ -237,6 +239,18 @@ class Segmenter:
         if word == "no":
             return text[match.end() : match.end() + 4].strip()[:1].isdigit()
         return word in self._abbreviations
+
+
+def _heading_places(text: str) -> list[int]:
+    """Where a heading may begin: a line, a sentence, or a plain heading's name before a colon."""
+    places = {0, *(found.end() for found in _LINE_OR_STOP.finditer(text))}
+    colon = text.find(":")
+    while colon >= 0:
+        name = _WITHIN_LINE.search(text, max(0, colon - _LONGEST_HEADING), colon)
+        if name:
+            places.add(name.start())
+        colon = text.find(":", colon + 1)
+    return sorted(places)
 
 
 def _end_of_first_statement(
