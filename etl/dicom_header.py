@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -36,14 +37,39 @@ class UnusableFileError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeaderFacts:
-    """One instance's header. Identifiers are as in the file: never log this object.
+class SeriesFacts:
+    """What tells a frontal chest film from others, in a file or in an archive's answer to a query.
 
     Attributes:
+        modality: Empty where it is not given.
         descriptions: Series-level descriptions in one upper-case line.
         study_description: Study Description, upper case.
         view_codes: (scheme, value) of View Code Sequence items.
         region_codes: (scheme, value) of Anatomic Region Sequence items.
+    """
+
+    modality: str
+    view_position: str
+    body_part: str
+    descriptions: str
+    study_description: str
+    view_codes: tuple[tuple[str, str], ...]
+    region_codes: tuple[tuple[str, str], ...]
+    species: str
+    orientation: tuple[str, ...]
+    presentation_intent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderFacts(SeriesFacts):
+    """One instance's header. Identifiers are as in the file: never log this object.
+
+    Attributes:
+        image_type: Values of Image Type (0008,0008), upper case.
+        instance_number: Instance Number (0020,0013).
+        irradiation_event_uid: Irradiation Event UID (0008,3010): one exposure, however stored.
+        acquisition_text: Date and time of acquisition as written, by the acquisition's own tags.
+        source_image_uids: SOP Instance UIDs of Source Image Sequence (0008,2112).
         acquired: UTC moment of acquisition, unshifted.
         study_year: Year of the study.
         age_years: Patient's Age (0010,1010).
@@ -55,16 +81,11 @@ class HeaderFacts:
     study_uid: str
     series_uid: str
     accession_number: str | None
-    modality: str
-    view_position: str
-    body_part: str
-    descriptions: str
-    study_description: str
-    view_codes: tuple[tuple[str, str], ...]
-    region_codes: tuple[tuple[str, str], ...]
-    species: str
-    orientation: tuple[str, ...]
-    presentation_intent: str
+    image_type: tuple[str, ...]
+    instance_number: int | None
+    irradiation_event_uid: str | None
+    acquisition_text: str | None
+    source_image_uids: tuple[str, ...]
     photometric_interpretation: str
     manufacturer: str | None
     sex_code: str | None
@@ -98,6 +119,24 @@ def open_dataset(content: bytes) -> Dataset:
     return dataset
 
 
+def read_series_facts(dataset: Dataset) -> SeriesFacts:
+    """Facts of a file's header, or of as much of it as an archive answers to a query."""
+    return SeriesFacts(
+        modality=(_text(dataset, "Modality") or "").upper(),
+        view_position=(_text(dataset, "ViewPosition") or "").upper(),
+        body_part=(_text(dataset, "BodyPartExamined") or "").upper(),
+        descriptions=" | ".join(
+            text.upper() for tag in DESCRIPTION_TAGS if (text := _text(dataset, tag))
+        ),
+        study_description=(_text(dataset, "StudyDescription") or "").upper(),
+        view_codes=_codes(dataset, "ViewCodeSequence"),
+        region_codes=_codes(dataset, "AnatomicRegionSequence"),
+        species=(_text(dataset, "PatientSpeciesDescription") or "").upper(),
+        orientation=_texts(dataset, "PatientOrientation"),
+        presentation_intent=(_text(dataset, "PresentationIntentType") or "").upper(),
+    )
+
+
 def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     """Facts of a parsed data set.
 
@@ -119,23 +158,21 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
         raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
     acquired = _acquired(dataset, zone)
     return HeaderFacts(
+        **vars(read_series_facts(dataset)),
         patient_identifier=_text(dataset, "PatientID"),
         sop_instance_uid=sop_instance_uid,
         study_uid=_text(dataset, "StudyInstanceUID") or sop_instance_uid,
         series_uid=_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
         accession_number=_text(dataset, "AccessionNumber"),
-        modality=(_text(dataset, "Modality") or "none").upper(),
-        view_position=(_text(dataset, "ViewPosition") or "").upper(),
-        body_part=(_text(dataset, "BodyPartExamined") or "").upper(),
-        descriptions=" | ".join(
-            text.upper() for tag in DESCRIPTION_TAGS if (text := _text(dataset, tag))
+        image_type=_texts(dataset, "ImageType"),
+        instance_number=_integer(dataset, "InstanceNumber"),
+        irradiation_event_uid=_text(dataset, "IrradiationEventUID"),
+        acquisition_text=_acquisition_text(dataset),
+        source_image_uids=tuple(
+            uid
+            for item in _items(dataset, "SourceImageSequence")
+            if (uid := _text(item, "ReferencedSOPInstanceUID"))
         ),
-        study_description=(_text(dataset, "StudyDescription") or "").upper(),
-        view_codes=_codes(dataset, "ViewCodeSequence"),
-        region_codes=_codes(dataset, "AnatomicRegionSequence"),
-        species=(_text(dataset, "PatientSpeciesDescription") or "").upper(),
-        orientation=_orientation(dataset),
-        presentation_intent=(_text(dataset, "PresentationIntentType") or "").upper(),
         photometric_interpretation=(_text(dataset, "PhotometricInterpretation") or "").upper(),
         manufacturer=_text(dataset, "Manufacturer"),
         sex_code=_sex(dataset),
@@ -195,20 +232,24 @@ def _integer(dataset: Dataset, tag: str) -> int | None:
         return None
 
 
-def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
+def _items(dataset: Dataset, tag: str) -> Iterable[Dataset]:
     items = _value(dataset, tag)
+    return items if isinstance(items, pydicom.Sequence) else ()
+
+
+def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
     found = []
-    for item in items if isinstance(items, pydicom.Sequence) else ():
+    for item in _items(dataset, tag):
         scheme, value = _text(item, "CodingSchemeDesignator"), _text(item, "CodeValue")
         if scheme and value:
             found.append((scheme.upper(), value))
     return tuple(found)
 
 
-def _orientation(dataset: Dataset) -> tuple[str, ...]:
-    value = _value(dataset, "PatientOrientation")
+def _texts(dataset: Dataset, tag: str) -> tuple[str, ...]:
+    value = _value(dataset, tag)
     if value is None or isinstance(value, str):
-        return ()
+        return (value.strip().upper(),) if value else ()
     try:
         return tuple(str(part).strip().upper() for part in value)
     except TypeError:
@@ -231,6 +272,17 @@ def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
         if (moment := _moment(date, time, zone)) is not None:
             return moment
     return None
+
+
+def _acquisition_text(dataset: Dataset) -> str | None:
+    """Digits of the acquisition's own date and time, to the fraction given; no other tag's."""
+    combined = _text(dataset, "AcquisitionDateTime")
+    if combined is None:
+        date, time = _text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime")
+        combined = f"{date}{time}" if date and time else ""
+    whole, _, fraction = re.split(r"[+-]", combined)[0].partition(".")
+    digits = re.sub(r"\D", "", whole)
+    return f"{digits}.{fraction.rstrip('0')}" if len(digits) == 14 else None
 
 
 def _moment(date: str | None, time: str, zone: tzinfo) -> datetime | None:

@@ -134,7 +134,7 @@ class ImageRows:
             "study_year": facts.study_year,
             "age_years": _age(patient, facts, acquired),
             "sex_code": patient.sex_code or facts.sex_code,
-            "modality_code": facts.modality,
+            "modality_code": facts.modality or "NONE",
             "view_position_code": reading.selection.view_position or facts.view_position or None,
             "body_part": facts.body_part or None,
             "manufacturer": facts.manufacturer,
