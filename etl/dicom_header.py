@@ -122,18 +122,18 @@ def open_dataset(content: bytes) -> Dataset:
 def read_series_facts(dataset: Dataset) -> SeriesFacts:
     """Facts of a file's header, or of as much of it as an archive answers to a query."""
     return SeriesFacts(
-        modality=(_text(dataset, "Modality") or "").upper(),
-        view_position=(_text(dataset, "ViewPosition") or "").upper(),
-        body_part=(_text(dataset, "BodyPartExamined") or "").upper(),
+        modality=(read_text(dataset, "Modality") or "").upper(),
+        view_position=(read_text(dataset, "ViewPosition") or "").upper(),
+        body_part=(read_text(dataset, "BodyPartExamined") or "").upper(),
         descriptions=" | ".join(
-            text.upper() for tag in DESCRIPTION_TAGS if (text := _text(dataset, tag))
+            text.upper() for tag in DESCRIPTION_TAGS if (text := read_text(dataset, tag))
         ),
-        study_description=(_text(dataset, "StudyDescription") or "").upper(),
+        study_description=(read_text(dataset, "StudyDescription") or "").upper(),
         view_codes=_codes(dataset, "ViewCodeSequence"),
         region_codes=_codes(dataset, "AnatomicRegionSequence"),
-        species=(_text(dataset, "PatientSpeciesDescription") or "").upper(),
+        species=(read_text(dataset, "PatientSpeciesDescription") or "").upper(),
         orientation=_texts(dataset, "PatientOrientation"),
-        presentation_intent=(_text(dataset, "PresentationIntentType") or "").upper(),
+        presentation_intent=(read_text(dataset, "PresentationIntentType") or "").upper(),
     )
 
 
@@ -147,43 +147,43 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     Raises:
         UnusableFileError: No identifiers or no image, or more pixels than MAX_PIXELS.
     """
-    sop_instance_uid = _text(dataset, "SOPInstanceUID")
+    sop_instance_uid = read_text(dataset, "SOPInstanceUID")
     if sop_instance_uid is None:
         raise UnusableFileError("no SOP Instance UID")
-    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
     if not rows or not columns or "PixelData" not in dataset:
         raise UnusableFileError("no image in the file")
-    n_frames = _integer(dataset, "NumberOfFrames") or 1
+    n_frames = read_integer(dataset, "NumberOfFrames") or 1
     if rows * columns * n_frames > MAX_PIXELS:
         raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
     acquired = _acquired(dataset, zone)
     return HeaderFacts(
         **vars(read_series_facts(dataset)),
-        patient_identifier=_text(dataset, "PatientID"),
+        patient_identifier=read_text(dataset, "PatientID"),
         sop_instance_uid=sop_instance_uid,
-        study_uid=_text(dataset, "StudyInstanceUID") or sop_instance_uid,
-        series_uid=_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
-        accession_number=_text(dataset, "AccessionNumber"),
+        study_uid=read_text(dataset, "StudyInstanceUID") or sop_instance_uid,
+        series_uid=read_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
+        accession_number=read_text(dataset, "AccessionNumber"),
         image_type=_texts(dataset, "ImageType"),
-        instance_number=_integer(dataset, "InstanceNumber"),
-        irradiation_event_uid=_text(dataset, "IrradiationEventUID"),
+        instance_number=read_integer(dataset, "InstanceNumber"),
+        irradiation_event_uid=read_text(dataset, "IrradiationEventUID"),
         acquisition_text=_acquisition_text(dataset),
         source_image_uids=tuple(
             uid
             for item in _items(dataset, "SourceImageSequence")
-            if (uid := _text(item, "ReferencedSOPInstanceUID"))
+            if (uid := read_text(item, "ReferencedSOPInstanceUID"))
         ),
-        photometric_interpretation=(_text(dataset, "PhotometricInterpretation") or "").upper(),
-        manufacturer=_text(dataset, "Manufacturer"),
+        photometric_interpretation=(read_text(dataset, "PhotometricInterpretation") or "").upper(),
+        manufacturer=read_text(dataset, "Manufacturer"),
         sex_code=_sex(dataset),
-        birth=_moment(_text(dataset, "PatientBirthDate"), "", UTC),
+        birth=_moment(read_text(dataset, "PatientBirthDate"), "", UTC),
         acquired=acquired,
         study_year=_study_year(dataset, acquired),
         age_years=_age(dataset),
         rows_px=rows,
         columns_px=columns,
         n_frames=n_frames,
-        n_samples=_integer(dataset, "SamplesPerPixel") or 1,
+        n_samples=read_integer(dataset, "SamplesPerPixel") or 1,
         pixel_spacing_mm=_spacing(dataset),
         is_synthetic=any(
             "SYNTHETIC" in str(dataset.get(tag, "")).upper() for tag in SYNTHETIC_TAGS
@@ -210,7 +210,8 @@ def _check_inflation(content: bytes) -> None:
                 raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
 
 
-def _text(dataset: Dataset, tag: str) -> str | None:
+def read_text(dataset: Dataset, tag: str) -> str | None:
+    """A value as one line of text; None where it is missing, empty or wrong."""
     value = _value(dataset, tag)
     if value is None:
         return None
@@ -225,7 +226,8 @@ def _value(dataset: Dataset, tag: str) -> Any:
         return None
 
 
-def _integer(dataset: Dataset, tag: str) -> int | None:
+def read_integer(dataset: Dataset, tag: str) -> int | None:
+    """A value as a whole number; None where it is missing or wrong."""
     try:
         return int(_value(dataset, tag))
     except (TypeError, ValueError, OverflowError):
@@ -240,7 +242,7 @@ def _items(dataset: Dataset, tag: str) -> Iterable[Dataset]:
 def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
     found = []
     for item in _items(dataset, tag):
-        scheme, value = _text(item, "CodingSchemeDesignator"), _text(item, "CodeValue")
+        scheme, value = read_text(item, "CodingSchemeDesignator"), read_text(item, "CodeValue")
         if scheme and value:
             found.append((scheme.upper(), value))
     return tuple(found)
@@ -257,16 +259,16 @@ def _texts(dataset: Dataset, tag: str) -> tuple[str, ...]:
 
 
 def _sex(dataset: Dataset) -> str | None:
-    sex = (_text(dataset, "PatientSex") or "").upper()
+    sex = (read_text(dataset, "PatientSex") or "").upper()
     return sex if sex in {"F", "M", "O"} else None
 
 
 def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
-    zone = _offset(_text(dataset, "TimezoneOffsetFromUTC")) or zone
-    combined = _text(dataset, "AcquisitionDateTime") or ""
+    zone = _offset(read_text(dataset, "TimezoneOffsetFromUTC")) or zone
+    combined = read_text(dataset, "AcquisitionDateTime") or ""
     candidates = [(combined[:8], re.split(r"[+-]", combined[8:])[0])]
     for name in ("Acquisition", "Content", "Series", "Study"):
-        date, time = _text(dataset, f"{name}Date"), _text(dataset, f"{name}Time")
+        date, time = read_text(dataset, f"{name}Date"), read_text(dataset, f"{name}Time")
         candidates.append((date or "", time or ""))
     for date, time in candidates:
         if (moment := _moment(date, time, zone)) is not None:
@@ -276,9 +278,9 @@ def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
 
 def _acquisition_text(dataset: Dataset) -> str | None:
     """Digits of the acquisition's own date and time, to the fraction given; no other tag's."""
-    combined = _text(dataset, "AcquisitionDateTime")
+    combined = read_text(dataset, "AcquisitionDateTime")
     if combined is None:
-        date, time = _text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime")
+        date, time = read_text(dataset, "AcquisitionDate"), read_text(dataset, "AcquisitionTime")
         combined = f"{date}{time}" if date and time else ""
     whole, _, fraction = re.split(r"[+-]", combined)[0].partition(".")
     digits = re.sub(r"\D", "", whole)
@@ -306,13 +308,13 @@ def _offset(text: str | None) -> tzinfo | None:
 
 
 def _study_year(dataset: Dataset, acquired: datetime | None) -> int | None:
-    study = _moment(_text(dataset, "StudyDate"), "12", UTC)
+    study = _moment(read_text(dataset, "StudyDate"), "12", UTC)
     moment = study or acquired
     return None if moment is None else moment.year
 
 
 def _age(dataset: Dataset) -> float | None:
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", _text(dataset, "PatientAge") or "")
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", read_text(dataset, "PatientAge") or "")
     if match is None:
         return None
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
