@@ -139,7 +139,8 @@ class DicomWebArchive:
     @property
     def _place(self) -> str:
         parts = urlsplit(self._address.url)
-        return f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}".replace(":/", "/")
+        # Without a user that somebody wrote into it.
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def _retrieve(self, study_uid: str, series_uid: str, instance_uid: str) -> ReceivedInstance:
         url = (
@@ -155,14 +156,16 @@ class DicomWebArchive:
         return [_dataset(answer) for answer in self._ask(search)]
 
     def _ask(self, call: Callable[[], R]) -> R:
-        return patiently()(self._ask_once, call)
+        answer: R = patiently()(self._ask_once, call)
+        return answer
 
     def _ask_once(self, call: Callable[[], R]) -> R:
         """One request; its errors quote a URL with identifiers, and are told anew."""
         try:
             return call()
         except requests.HTTPError as error:
-            raise self._http_error(error.response.status_code) from None
+            code = 0 if error.response is None else error.response.status_code
+            raise self._http_error(code) from None
         except requests.exceptions.SSLError:
             raise ArchiveAwayError(
                 f"pacs_url: {self._place} shows a certificate that is not trusted. Name the file "
@@ -196,6 +199,6 @@ def _dataset(answer: Mapping[str, Any]) -> Dataset:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 dataset.update(Dataset.from_json({tag: element}))
-        except Exception:  # noqa: BLE001, PERF203 - a wrong value is as good as none
+        except Exception:  # noqa: BLE001, S112 - a wrong value is as good as none
             continue
     return dataset

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
@@ -173,9 +172,7 @@ class DimseArchive:
     def _place(self) -> str:
         return f"{self._address.host}:{self._address.port}"
 
-    def _find(
-        self, level: str, fields: Sequence[str], keys: dict[str, Any]
-    ) -> list[Dataset]:
+    def _find(self, level: str, fields: Sequence[str], keys: dict[str, Any]) -> list[Dataset]:
         return patiently()(self._find_once, _identifier(level, fields, keys))
 
     def _find_once(self, identifier: Dataset) -> list[Dataset]:
@@ -250,7 +247,8 @@ class DimseArchive:
             "move": StudyRootQueryRetrieveInformationModelMove,
         }
         contexts = [build_context(models[kind])]
-        roles, handlers = [], []
+        roles: list[Any] = []
+        handlers: list[Any] = []
         if kind == "get":
             # A context for each transfer syntax: the PACS then sends films as it stores them.
             contexts += [

@@ -32,7 +32,7 @@ class Ledger:
 
     def __init__(self, store: Store, source: str) -> None:
         self._store = store
-        self._source = source
+        self.source = source
         where = {"source": source}
         self.studies: dict[str, Row] = {
             row["study_id"]: row for row in store.read(PACS_STUDIES, where=where).to_pylist()
@@ -79,7 +79,7 @@ class Ledger:
         """An instance whose file is in the spool."""
         row = {
             "image_id": image_id,
-            "source": self._source,
+            "source": self.source,
             "patient_id": patient_id,
             "study_id": study_id,
             "sop_instance_uid": sop_instance_uid,
@@ -107,7 +107,7 @@ class Ledger:
         """Write what has changed, in one commit."""
         if not self._changed and not self._examined:
             return
-        with self._store.commit(stage=STAGE, configuration={"source": self._source}) as commit:
+        with self._store.commit(stage=STAGE, configuration={"source": self.source}) as commit:
             for table in (PACS_QUERIES, PACS_STUDIES, PACS_INSTANCES):
                 rows = list(self._changed.get(table.name, {}).values())
                 if rows:

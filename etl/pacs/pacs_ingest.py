@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from pydicom.dataset import Dataset
-
-from etl.dicom_header import read_text
 from etl.image_ingest import IngestSummary, ingest_images
-from etl.pacs.archive import Archive, ArchiveAwayError, RefusedRequestError
+from etl.pacs.archive import Archive
 from etl.pacs.dicomweb_archive import DicomWebAddress, DicomWebArchive
 from etl.pacs.dimse_archive import DimseAddress, DimseArchive
-from etl.pacs.ledger import STAGE, Ledger
+from etl.pacs.ledger import Ledger
 from etl.pacs.pace import Clock, Pace, PullHours
+from etl.pacs.pull_run import PullRun
 from etl.pacs.spool import Spool
 from etl.pacs.spool_reading import SpoolReading
 from etl.pacs.study_pull import StudyPull
-from etl.pacs.worklist import PullBy, Query, plan_queries
+from etl.pacs.worklist import PullBy, plan_queries
 from etl.pseudonym import Pseudonymizer
 from etl.site_mapping import find_time_zone
 from warehouse_schema.errors import ArgumentError
@@ -35,8 +34,6 @@ from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
 Address = DicomWebAddress | DimseAddress
-FILES_PER_BATCH = 512
-QUERIES_PER_SAVE = 50
 # They write identifiers into their messages.
 TALKATIVE = ("pynetdicom", "dicomweb_client", "urllib3", "pydicom")
 
@@ -187,14 +184,23 @@ def ingest_from_pacs(
             is_every_series=rule.is_every_series,
             clock=clock,
         )
-        run = _Run(archive=archive, ledger=ledger, reading=reading, pull=pull, clock=clock)
         zone = find_time_zone(time_zone)
+        run = PullRun(archive=archive, ledger=ledger, reading=reading, pull=pull, clock=clock)
         run.go(
             queries,
             is_open=lambda: hours is None or hours.contain(clock().astimezone(zone)),
             progress=progress,
         )
-        return run.summary(len(queries))
+    counts = {**asdict(pull.counts), **asdict(reading.counts)}
+    counts["quarantine_reasons"] = dict(
+        Counter(ledger.quarantine.reasons) + Counter(reading.counts.quarantine_reasons)
+    )
+    return PacsSummary(
+        n_queries=run.n_asked,
+        n_queries_remaining=len(queries) - run.n_asked,
+        n_pull_faults=len(ledger.quarantine),
+        **counts,
+    )
 
 
 @contextmanager
@@ -205,9 +211,7 @@ def open_archive(address: Address) -> Iterator[Archive]:
         ArchiveAwayError: It cannot be spoken to as the address says.
     """
     archive: Archive = (
-        DicomWebArchive(address)
-        if isinstance(address, DicomWebAddress)
-        else DimseArchive(address)
+        DicomWebArchive(address) if isinstance(address, DicomWebAddress) else DimseArchive(address)
     )
     try:
         yield archive

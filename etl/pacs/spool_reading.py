@@ -118,8 +118,9 @@ class SpoolReading:
     def _is_intact(self, image_id: str) -> bool:
         """Compare a file with its hash on arrival; one that changed is fetched again."""
         row = self._ledger.instances[image_id]
-        if hashlib.sha256(self._spool.path(image_id).read_bytes()).hexdigest() == (
-            row["file_sha256"]
+        if (
+            hashlib.sha256(self._spool.path(image_id).read_bytes()).hexdigest()
+            == (row["file_sha256"])
         ):
             return True
         self._ledger.set_aside(row["study_id"], "a file changed in the spool after it arrived")

@@ -18,6 +18,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 from pynetdicom import AE, evt
+from pynetdicom.dimse_primitives import C_STORE
 
 from etl.dicom_header import MAX_FILE_BYTES
 from etl.pacs.archive import ArchiveAwayError, ReceivedInstance, Take
@@ -41,9 +42,11 @@ SUCCESS, REFUSED, TOO_LARGE = 0x0000, 0x0124, 0xA700
 
 def received_instance(event: evt.Event) -> ReceivedInstance:
     """The instance of a C-STORE request, its data set as it came."""
+    request = event.request
+    assert isinstance(request, C_STORE)
     return ReceivedInstance(
-        sop_class_uid=str(event.request.AffectedSOPClassUID),
-        sop_instance_uid=str(event.request.AffectedSOPInstanceUID),
+        sop_class_uid=str(request.AffectedSOPClassUID),
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
         data_set=event.encoded_dataset(include_meta=False),
     )
@@ -101,10 +104,9 @@ class StorageReceiver:
 
     def _store(self, event: evt.Event) -> int:
         with self._lock:
-            uid = str(event.request.AffectedSOPInstanceUID)
-            if self._take is None or uid not in self._expected:
-                return REFUSED
             instance = received_instance(event)
+            if self._take is None or instance.sop_instance_uid not in self._expected:
+                return REFUSED
             if len(instance.data_set) > MAX_FILE_BYTES:
                 return TOO_LARGE
             self._take(instance)
