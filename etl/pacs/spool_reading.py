@@ -94,8 +94,10 @@ class SpoolReading:
         self._ledger.save()
         intact = [each for each in self._waiting() if self._is_intact(each)]
         self._tried.update(intact)
-        if intact:
-            self.counts.add(self._ingest({self._spool.path(each).name for each in intact}))
+        if not intact:
+            self._ledger.save()
+            return
+        self.counts.add(self._ingest({self._spool.path(each).name for each in intact}))
         columns = ["image_id"]
         sources = self._store.read(IMAGE_SOURCES, columns=columns, where={"image_id": intact})
         read = sources["image_id"].to_pylist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -57,8 +57,8 @@ def ingest_images(
         Path | None, typer.Argument(metavar="[DIR]", help="DICOM folder (default: image_folder).")
     ] = None,
     image_source: Annotated[
-        str | None,
-        typer.Option("--from", help="folder, dicomweb or dimse (default: what is configured)."),
+        Literal["folder", "dicomweb", "dimse"] | None,
+        typer.Option("--from", help="Where films come from (default: what is configured)."),
     ] = None,
 ) -> None:
     """Read chest films from a DICOM folder or the PACS."""
