@@ -9,6 +9,7 @@ The rule, in order; the first line that applies decides, and its text is kept wi
    or the study's descriptions. Lateral, oblique, rib, clavicle, abdomen ... series are refused
    even where the other tags say chest.
 5. Where view or body part stays unknown, etl.frontal_check looks at the film.
+6. Of films that store one exposure more than once, one stands: etl.film_copies.
 
 Reasons are made of the terms below and never quote a description, which may hold names.
 """
@@ -59,11 +60,13 @@ class Selection:
         is_frontal_chest: The decision; None where only the image can tell.
         reason: Why, in the rule's own words.
         view_position: AP or PA as found by the rule, where it was found.
+        frontal_check_score: Confidence of the image check, 0 to 1, where it was asked.
     """
 
     is_frontal_chest: bool | None
     reason: str
     view_position: str | None = None
+    frontal_check_score: float | None = None
 
 
 def refusal_before_fetch(facts: SeriesFacts) -> str | None:

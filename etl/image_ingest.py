@@ -114,6 +114,7 @@ def ingest_images(
     writer.flush()
     progress.finish()
     rows.settle_accessions()
+    rows.settle_copies()
     pixels = _pixel_rows(rows, writer, cached)
     configuration = {"source": source, "size_px": size_px}
     with store.commit(stage=STAGE, configuration=configuration) as commit:

@@ -57,7 +57,7 @@ MakeHome = Callable[[], Store]
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospital") / "hospital"
-    write_hospital(folder=folder, n_patients=10, seed=4)
+    write_hospital(folder=folder, n_patients=12, seed=3)
     return folder
 
 
