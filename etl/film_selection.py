@@ -20,7 +20,7 @@ import re
 from dataclasses import dataclass
 
 from etl.dicom_header import HeaderFacts, SeriesFacts
-from etl.frontal_check import MIN_CONTRAST, MIN_CORRELATION, FrontalCheck
+from etl.frontal_check import MIN_SCORE, FrontalCheck
 
 MODALITIES = ("CR", "DX")
 MIN_SIDE_PX = 128
@@ -113,16 +113,14 @@ def select_by_tags(facts: HeaderFacts) -> Selection:
 
 
 def select_by_image(selection: Selection, check: FrontalCheck) -> Selection:
-    """Decide what the tags left open, with the check's numbers in the reason."""
-    numbers = (
-        f"correlation {check.correlation:.2f}, at least {MIN_CORRELATION}; "
-        f"contrast {check.contrast:.2f}, at least {MIN_CONTRAST}"
-    )
+    """Decide what the tags left open, with the check's score in the reason."""
+    numbers = f"score {check.score:.2f}, at least {MIN_SCORE}"
     verdict = "looks frontal" if check.is_frontal else "does not look frontal"
     return Selection(
         is_frontal_chest=check.is_frontal,
         reason=f"{selection.reason}; image check {verdict} ({numbers})",
         view_position=selection.view_position,
+        frontal_check_score=check.score,
     )
 
 
