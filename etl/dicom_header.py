@@ -81,11 +81,11 @@ class HeaderFacts(SeriesFacts):
     study_uid: str
     series_uid: str
     accession_number: str | None
-    image_type: tuple[str, ...]
-    instance_number: int | None
-    irradiation_event_uid: str | None
-    acquisition_text: str | None
-    source_image_uids: tuple[str, ...]
+    image_type: tuple[str, ...] = ()
+    instance_number: int | None = None
+    irradiation_event_uid: str | None = None
+    acquisition_text: str | None = None
+    source_image_uids: tuple[str, ...] = ()
     photometric_interpretation: str
     manufacturer: str | None
     sex_code: str | None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pydicom
 import pytest
 from orthanc_server import AE_TITLE, OWN_AE_TITLE, PASSWORD, USER, OrthancServer, free_ports
@@ -58,6 +59,11 @@ MakeHome = Callable[[], Store]
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospital") / "hospital"
     write_hospital(folder=folder, n_patients=12, seed=3)
+    # A folder may hold films of patients whom the records do not know; no PACS is asked for them.
+    for film in pq.read_table(folder / "truth" / "images.parquet").to_pylist():
+        if film["is_unknown_patient"]:
+            (path,) = (folder / "dicom").rglob(f"{film['sop_instance_uid']}.dcm")
+            path.unlink()
     return folder
 
 
