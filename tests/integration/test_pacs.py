@@ -39,6 +39,7 @@ from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
+from warehouse_schema.tables.labels import COHORT
 from warehouse_schema.tables.pacs import PACS_INSTANCES, PACS_QUERIES, PACS_STUDIES
 from warehouse_schema.tables.records import IDENTITIES, IMAGE_SOURCES
 from warehouse_schema.tables.runs import QUARANTINE
@@ -224,7 +225,7 @@ def test_the_selection_rule_refuses_series_before_any_pixel(
     assert summary.n_series_refused == folder_store.read(IMAGES).num_rows - len(expected)
 
 
-def test_accession_numbers_of_matched_notes_and_the_cohorts_studies_can_be_asked_for(
+def test_accession_numbers_of_matched_notes_can_be_asked_for(
     orthanc: OrthancServer, make_home: MakeHome, folder_store: Store
 ) -> None:
     store = make_home()
@@ -233,6 +234,31 @@ def test_accession_numbers_of_matched_notes_and_the_cohorts_studies_can_be_asked
     accessions = set(store.read(IMAGES)["accession_id"].to_pylist())
     assert accessions <= set(store.read(PACS_QUERIES)["pseudonym"].to_pylist())
     assert store.read(IMAGES).num_rows < folder_store.read(IMAGES).num_rows
+
+
+def test_the_studies_of_the_cohort_can_be_asked_for(
+    orthanc: OrthancServer, make_home: MakeHome
+) -> None:
+    """Their films come back where the cache was lost, and no others."""
+    store = make_home()
+    address = addresses(orthanc)["c-get"]
+    pull(store, address, PullRule())
+    image = store.read(IMAGES, where={"is_frontal_chest": True}).to_pylist()[0]
+    row = {
+        "fold": 0,
+        "image_id": image["image_id"],
+        "patient_id": image["patient_id"],
+        "subset": "N",
+        "split": "train",
+        "source": SOURCE,
+    }
+    with store.commit(stage="test") as commit:
+        commit.replace(COHORT, pa.Table.from_pylist([row], schema=COHORT.schema))
+    for shard in store.home.cache.glob("*.npy"):
+        shard.unlink()
+    summary = pull(store, address, PullRule(pull_by="cohort"))
+    assert (summary.n_queries, summary.n_studies) == (1, 1)
+    assert summary.n_instances_fetched == summary.n_decoded == 1
 
 
 def test_an_instance_is_fetched_again_only_where_its_film_is_lost(
