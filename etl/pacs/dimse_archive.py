@@ -164,6 +164,7 @@ class DimseArchive:
         for association in self._associations.values():
             if association.is_established:
                 association.release()
+            _end(association)
         self._associations.clear()
         if self._receiver is not None:
             self._receiver.close()
@@ -227,13 +228,14 @@ class DimseArchive:
     def _associate(self, kind: str) -> Association:
         association = self._associations.get(kind)
         if association is None or not association.is_established:
+            if association is not None:
+                _end(association)
             association = self._associations[kind] = self._open(kind)
         return association
 
     def _forget(self) -> None:
         for association in self._associations.values():
-            if association.is_established:
-                association.abort()
+            _end(association)
         self._associations.clear()
 
     def _open(self, kind: str) -> Association:
@@ -268,6 +270,7 @@ class DimseArchive:
             evt_handlers=handlers,
         )
         if not association.is_established:
+            _end(association)
             raise self._no_association(association)
         return association
 
@@ -292,6 +295,15 @@ class DimseArchive:
         return ArchiveAwayError(
             f"pacs_host: {self._place} rejects the association.", is_transient=True
         )
+
+
+def _end(association: Association) -> None:
+    """Abort where it still stands, and close its socket, which a peer that dies leaves open."""
+    if association.is_established:
+        association.abort()
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.close()
 
 
 def _identifier(level: str, fields: Sequence[str], keys: dict[str, Any]) -> Dataset:

@@ -457,7 +457,6 @@ def _wrong(server: OrthancServer) -> dict[str, tuple[Address, str]]:
         "password": (replace(web, password="wrong"), "refuses user and password"),
         "url": (replace(web, url=f"http://127.0.0.1:{port}/dicom-web"), "cannot be reached"),
         "ae title": (replace(get, ae_title="WRONG"), "is not called WRONG"),
-        "own ae title": (replace(get, own_ae_title="NOBODY"), "NOBODY"),
         "port": (replace(get, port=port), "cannot be reached"),
         "receiver": (
             replace(get, retrieve="c-move", receiver_port=server.http_port),
