@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -60,10 +60,17 @@ def ingest_images(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="DICOM folder (default: image_folder).")
     ] = None,
+    image_source: Annotated[
+        Literal["folder", "dicomweb", "dimse"] | None,
+        typer.Option("--from", help="Where films come from (default: what is configured)."),
+    ] = None,
 ) -> None:
-    """Read chest films from DICOM files."""
+    """Read chest films from a DICOM folder or the PACS."""
+    if folder is not None and image_source is None:
+        image_source = "folder"
+    settings = settings_of(context, image_folder=folder, image_source=image_source)
     with progress() as display:
-        counts = stages.ingest_images(settings_of(context, image_folder=folder), progress=display)
+        counts = stages.ingest_images(settings, progress=display)
     print_counts("ingest-images", counts)
 
 

@@ -28,6 +28,7 @@ from flows.stages.labelling import (
     preview_labels,
 )
 from flows.stages.opening import open_store
+from flows.stages.pacs import image_source, pacs_address
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate",
     "extract",
     "flat_counts",
+    "image_source",
     "import_boxes",
     "import_public",
     "ingest_images",
@@ -51,6 +53,7 @@ __all__ = [
     "mine",
     "newest_run",
     "open_store",
+    "pacs_address",
     "predict",
     "preview_labels",
     "public_key",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flows.stages.counts import Counts, counts
 from flows.stages.labelling import definitions
 from flows.stages.opening import open_store
+from flows.stages.pacs import image_source, pacs_address
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -34,15 +35,43 @@ def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 
 
 def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
-    """DICOM files into images, their geometry and the pixel cache."""
+    """Films into images, their geometry and the pixel cache; from a folder or from the PACS."""
     from etl.image_ingest import ingest_images as ingest
     from etl.site_mapping import load_site_mapping
 
+    if image_source(settings) != "folder":
+        return _ingest_from_pacs(settings, progress)
     mapping = load_site_mapping(settings.site_mapping)
     return counts(
         ingest(
             store=open_store(settings, is_new_allowed=True),
             folder=settings.require("image_folder"),
+            source=mapping.name,
+            time_zone=mapping.time_zone,
+            pseudonym_key=settings.require("pseudonym_key"),
+            size_px=settings.size_px,
+            n_processes=settings.n_processes,
+            progress=progress,
+        )
+    )
+
+
+def _ingest_from_pacs(settings: Settings, progress: Progress) -> Counts:
+    from etl.pacs.pacs_ingest import PullRule, ingest_from_pacs
+    from etl.site_mapping import load_site_mapping
+
+    mapping = load_site_mapping(settings.site_mapping)
+    return counts(
+        ingest_from_pacs(
+            store=open_store(settings),
+            address=pacs_address(settings, image_source(settings)),
+            rule=PullRule(
+                pull_by=settings.pacs_pull_by,
+                is_every_series=settings.pacs_is_every_series,
+                instances_per_second=settings.pacs_instances_per_second,
+                hours=settings.pacs_hours,
+                is_kept=settings.pacs_is_kept,
+            ),
             source=mapping.name,
             time_zone=mapping.time_zone,
             pseudonym_key=settings.require("pseudonym_key"),

@@ -1,7 +1,7 @@
 """All declared tables, by name."""
 
 from warehouse_schema.table import Table
-from warehouse_schema.tables import annotation, imaging, labels, records, runs
+from warehouse_schema.tables import annotation, imaging, labels, pacs, records, runs
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -12,6 +12,9 @@ TABLES: dict[str, Table] = {
         records.NOTES,
         records.IDENTITIES,
         records.IMAGE_SOURCES,
+        pacs.PACS_QUERIES,
+        pacs.PACS_STUDIES,
+        pacs.PACS_INSTANCES,
         imaging.IMAGES,
         imaging.IMAGE_PIXELS,
         imaging.IMAGE_LINKS,

@@ -30,6 +30,16 @@ IMAGES = Table(
         text(
             "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."
         ),
+        real(
+            "frontal_check_score",
+            "Confidence of the image check that it is an upright frontal chest film, 0 to 1.",
+            null_meaning="the tags decided",
+        ),
+        text(
+            "copy_of_image_id",
+            "The film that stands for the same exposure, stored more than once.",
+            null_meaning="no copy is known, or it is the one that stands",
+        ),
         text("source_sha256", "SHA-256 of the source file."),
         text(
             "published_split",
