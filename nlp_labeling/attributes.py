@@ -37,6 +37,7 @@ _ONE = (
 _NUMBERS = re.compile(
     rf"(?<![a-z0-9.])(#?\s?{_ONE})(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
 )
+_LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
 _AFTER = re.compile(
     r"(?:\s|[-,(]|(?:which|that|is|are|was|were|appear|appears|appearing|likely|probably|probable|"
@@ -260,6 +261,8 @@ class AttributeRules:
         low = max(0, site.start - _SIDE_REACH)
         numbers: set[int] = set()
         for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 70)):
+            if _LIST_NUMBER.match(sentence, match.start()) and _opens_line(sentence, match.start()):
+                continue
             if match.end() <= site.start:
                 near = self._finder.lists.is_loose_filler(sentence[match.end() : site.start])
             else:
@@ -273,6 +276,11 @@ class AttributeRules:
             if near:
                 numbers.update(_range(match.group(1), match.group(2)))
         return tuple(sorted(number for number in numbers if 1 <= number <= 12))
+
+
+def _opens_line(sentence: str, place: int) -> bool:
+    """Whether nothing but space stands before a place in its line."""
+    return not sentence[:place].rpartition("\n")[2].strip()
 
 
 def _range(first: str, last: str | None) -> range:
