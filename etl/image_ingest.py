@@ -40,6 +40,7 @@ class IngestSummary:
         n_frontal: Those that are frontal chest films, and cached.
         n_decoded: Films decoded now; the others were cached already.
         n_quarantined: Files set aside.
+        n_opted_out: Files of patients who have opted out; nothing of them is kept.
         quarantine_reasons: How many for each reason.
     """
 
@@ -48,6 +49,7 @@ class IngestSummary:
     n_frontal: int
     n_decoded: int
     n_quarantined: int
+    n_opted_out: int = 0
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -120,6 +122,7 @@ def ingest_images(
         n_frontal=len(pixels),
         n_decoded=len(writer.rows),
         n_quarantined=len(quarantine),
+        n_opted_out=rows.n_opted_out,
         quarantine_reasons=quarantine.reasons,
     )
 

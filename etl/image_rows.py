@@ -9,6 +9,7 @@ from typing import Any
 
 from etl.dicom_header import HeaderFacts
 from etl.film_reading import FilmReading
+from etl.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
 from etl.records import MAX_AGE_YEARS
@@ -56,6 +57,8 @@ class ImageRows:
         self._known = _known_patients(store, names.source)
         self._owners = _accession_owners(store, names.source)
         self._earlier = _earlier_accessions(store, names.source)
+        self._opt_outs = OptOuts(store, names)
+        self.n_opted_out = 0
         self.images: dict[str, Row] = {}
         self.sources: dict[str, Row] = {}
         self.new_patients: dict[str, Row] = {}
@@ -70,6 +73,9 @@ class ImageRows:
         facts, fault = reading.facts, reading.fault
         if facts is None or fault is not None:
             self._quarantine.add(key, fault or "no header")
+            return None
+        if self._opt_outs.holds(facts.patient_identifier):
+            self.n_opted_out += 1
             return None
         image_id = self._names.pseudonym("image", facts.sop_instance_uid)
         self.seen_images.add(image_id)

@@ -25,6 +25,7 @@ from warehouse_schema.manifest import (
     TableVersion,
     configuration_hash,
     file_sha256,
+    history_start,
     manifest_at,
 )
 from warehouse_schema.row_filter import row_condition
@@ -44,6 +45,7 @@ class Store:
         # Delta answers with absolute paths.
         self.home = Home(home.root.resolve()).create()
         self._verified: set[Path] = set()
+        self._history_start = history_start(self.home.warehouse)[0]
 
     def table_folder(self, table: Table) -> Path:
         """Folder of the table's Delta log and data files."""
@@ -110,6 +112,7 @@ class Store:
             path = folder / name
             if path not in self._verified:
                 if not path.is_file() or file_sha256(path) != sha256:
+                    self._refuse_where_erased()
                     state = "altered" if path.is_file() else "missing"
                     raise WarehouseError(
                         f"Table {table.name}: data file {name} is {state}. Restore it from a "
@@ -131,7 +134,8 @@ class Store:
         """Write tables; all of them become visible when the block ends without an error.
 
         One writer at a time: others wait for the lock, which the operating system takes from a
-        process that dies.
+        process that dies. A store that was opened before a patient was erased may hold that
+        patient's rows and is refused.
 
         Args:
             stage: Name of the stage, kept in lineage.
@@ -139,8 +143,12 @@ class Store:
             run_id: Training run, for training and evaluation stages.
             is_recorded: True publishes also where no table changed, so that the stage's next run
                 knows what this one has read.
+
+        Raises:
+            WarehouseError: A patient was erased since the store was opened.
         """
-        with FileLock(self.home.warehouse / ".writer.lock"):
+        with self.writer_lock():
+            self._refuse_where_erased()
             commit = Commit(
                 store=self,
                 base=self.manifest(),
@@ -151,6 +159,22 @@ class Store:
             )
             yield commit
             commit.publish()
+
+    def writer_lock(self) -> FileLock:
+        """The lock that a writer holds; the operating system takes it from one that dies."""
+        return FileLock(self.home.warehouse / ".writer.lock")
+
+    def renew(self) -> None:
+        """Accept the history as it begins now; for the writer that has just ended the old one."""
+        self._history_start = history_start(self.home.warehouse)[0]
+
+    def _refuse_where_erased(self) -> None:
+        start, moment = history_start(self.home.warehouse)
+        if start != self._history_start:
+            raise WarehouseError(
+                f"A patient was erased on {moment[:19]} UTC, after this stage had begun to read. "
+                "Nothing was written; run it again."
+            )
 
     def describe_version(
         self, table: Table, delta: DeltaTable, known: Mapping[str, str]

@@ -12,6 +12,7 @@ TABLES: dict[str, Table] = {
         records.NOTES,
         records.IDENTITIES,
         records.IMAGE_SOURCES,
+        records.OPT_OUTS,
         imaging.IMAGES,
         imaging.IMAGE_PIXELS,
         imaging.IMAGE_LINKS,

@@ -1,0 +1,411 @@
+"""A forgotten patient leaves nothing, everybody else keeps everything, and a kill changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from small_hospital import blank
+
+from etl import erased_films, forgetting
+from etl.forgetting import ForgettingSummary, forget_patients
+from etl.patient_traces import JOURNAL, owner_column
+from etl.pixel_cache import write_shard
+from etl.pseudonym import Pseudonymizer
+from warehouse_schema import commit as commit_module
+from warehouse_schema import erasure
+from warehouse_schema.errors import ArgumentError, WarehouseError
+from warehouse_schema.home import Home
+from warehouse_schema.pixel_shards import open_array, read_film, write_array
+from warehouse_schema.query import run_query
+from warehouse_schema.store import Store
+from warehouse_schema.table import Table
+from warehouse_schema.tables import TABLES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
+from warehouse_schema.tables.labels import COHORT
+from warehouse_schema.tables.records import IDENTITIES, NOTES, OPT_OUTS, PATIENTS
+from warehouse_schema.tables.runs import PREDICTIONS, QUARANTINE, TRAINING_RUNS
+
+KEY = "0123456789abcdef0123456789abcdef"
+NAMES = Pseudonymizer(key=KEY, source="site")
+PEOPLE = ("MRN-700001", "MRN-700002", "MRN-700003")
+GONE = PEOPLE[1]
+SIZE = 8
+# Tables without anybody's rows: counts, curves, settings, lineage, hashes of who opted out.
+NOBODYS = {
+    *("label_quality", "cohort_flow", "training_runs", "training_epochs", "evaluation_reports"),
+    *("roc_points", "froc_points", "run_comparisons", "lineage", "opt_outs"),
+}
+# Ids of a person's rows, by column: kind of pseudonym and what the source calls it.
+KINDS = {
+    "patient_id": ("patient", "{0}"),
+    "encounter_id": ("encounter", "V-{0}"),
+    "note_id": ("note", "note:T-{0}"),
+    "image_id": ("image", "1.2.999.{0}.7"),
+    "study_id": ("study", "1.2.999.{0}.5"),
+    "series_id": ("series", "1.2.999.{0}.6"),
+    "accession_id": ("accession", "ACC-{0}"),
+    "diagnosis_id": ("diagnosis", "D-{0}"),
+    "mention_id": ("row", "M-{0}"),
+    "evidence_id": ("row", "E-{0}"),
+    "annotation_id": ("row", "B-{0}"),
+    "note_series_id": ("note_series", "S-{0}"),
+}
+
+
+def source_identifier(column: str, person: str) -> str:
+    return KINDS[column][1].format(person.removeprefix("MRN-") if "{0}.7" in column else person)
+
+
+def pseudonym(column: str, person: str) -> str:
+    return NAMES.pseudonym(KINDS[column][0], source_identifier(column, person))
+
+
+def row_of(table: Table, person: str, **values: Any) -> dict[str, Any]:
+    """A row of a table that belongs to a person; whatever could name the person does."""
+    named = {c.name: pseudonym(c.name, person) for c in table.columns if c.name in KINDS}
+    free = {
+        "text": f"Seen by Dr X. {person} fell; rib fracture.",
+        "sop_instance_uid": source_identifier("image_id", person),
+        "file_path": f"/archive/{person}/film.dcm",
+        "source_sha256": NAMES.pseudonym("row", f"file {person}") + "0" * 40,
+    }
+    chosen = {c.name: free[c.name] for c in table.columns if c.name in free}
+    return blank(table, **{**named, **chosen, **values})
+
+
+def write(store: Store, rows: dict[str, list[dict[str, Any]]]) -> None:
+    with store.commit(stage="test") as commit:
+        for name, values in rows.items():
+            schema = TABLES[name].schema
+            commit.replace(TABLES[name], pa.Table.from_pylist(values, schema=schema))
+
+
+def fill(home: Path) -> Store:
+    """Three people in every table, in shards, maps, a report and a spool, and a past."""
+    store = Store(Home(home))
+    films = np.stack([np.full((SIZE, SIZE), 10 + n, np.uint8) for n in range(3)])
+    shard = write_shard(store.home.cache, "transform", films)
+    maps = store.home.runs / "run-1" / "maps"
+    maps.mkdir(parents=True)
+    write_array(maps / "m.npy", np.stack([np.full((4, 4), 7 + n, np.uint16) for n in range(3)]))
+    special: dict[str, Callable[[int], dict[str, Any]]] = {
+        "image_pixels": lambda n: {
+            "shard_name": shard,
+            "shard_row": n,
+            "transform_hash": "transform",
+            "size_px": SIZE,
+        },
+        "predictions": lambda n: {
+            "run_id": "run-1",
+            "map_path": "runs/run-1/maps/m.npy",
+            "map_row": n,
+        },
+        "cohort": lambda n: {"fold": 0, "split": ("test", "train", "test")[n]},
+    }
+    rows = {
+        table.name: [
+            row_of(table, person, **special.get(table.name, lambda _: {})(number))
+            for number, person in enumerate(PEOPLE)
+        ]
+        for table in TABLES.values()
+        if owner_column(table) is not None
+    }
+    rows["identities"] = [
+        {
+            "kind": kind,
+            "pseudonym": pseudonym(column, person),
+            "source": "site",
+            "source_identifier": source_identifier(column, person),
+            "date_shift_days": -3 if column == "patient_id" else None,
+        }
+        for column, (kind, _) in KINDS.items()
+        for person in PEOPLE
+        if kind not in {"row", "diagnosis", "note_series"}
+    ]
+    rows["quarantine"] = [
+        {"stage": "extract", "source": "site", "key": key, "reason": "birth date"}
+        for person in PEOPLE
+        for key in (
+            f"patients/{pseudonym('patient_id', person)}",
+            f"notes/{NAMES.pseudonym('row', f'T-{person}')}#2",
+        )
+    ]
+    write(store, {"predictions": [row_of(PREDICTIONS, GONE, run_id="old", image_id="I-old")]})
+    write(store, rows)
+    with store.commit(stage="train", run_id="run-1") as commit:
+        commit.uses(COHORT)
+        run = blank(TRAINING_RUNS, run_id="run-1", fold=0, checkpoint_path="runs/run-1/best-1")
+        commit.upsert(TRAINING_RUNS, pa.Table.from_pylist([run], schema=TRAINING_RUNS.schema))
+    leave_files(store.home)
+    return store
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("filled") / "home").home.root
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> Store:
+    shutil.copytree(filled, tmp_path / "home")
+    return Store(Home(tmp_path / "home"))
+
+
+def leave_files(home: Home) -> None:
+    (home.runs / "run-1" / "best-00000001.json").write_text('{"state": {"size": 700002}}')
+    (home.runs / "unfinished").mkdir()
+    (home.root / "report.html").write_text(f"<code>{pseudonym('image_id', GONE)}</code>")
+    (home.runs / "run-1" / "report.html").write_text(f"<p>{pseudonym('image_id', PEOPLE[0])}</p>")
+    (home.restricted / "spool").mkdir()
+    (home.restricted / "spool" / "film").write_bytes(b"\0" * 128 + b"DICM " + GONE.encode())
+    (home.restricted / "pseudonym.key").write_text(KEY)
+    # What processes that died left behind.
+    (home.cache / ".films.npy.draft-1").write_bytes(b"half a film")
+    write_array(home.cache / "films-orphan.npy", np.ones((1, SIZE, SIZE), np.uint8))
+
+
+def forget(store: Store, *people: str, **rest: Any) -> ForgettingSummary:
+    return forget_patients(
+        store=store, source="site", pseudonym_key=KEY, identifiers=people, **rest
+    )
+
+
+def contents(store: Store) -> dict[str, list[dict[str, Any]]]:
+    return {name: store.read(table).to_pylist() for name, table in TABLES.items()}
+
+
+def of_the_others(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """What must stay: rows that name nobody who is gone; where films lie is told apart."""
+    traces = [pseudonym(column, GONE) for column in KINDS] + [f"'{GONE}", "I-old"]
+    traces += [NAMES.pseudonym("row", f"T-{GONE}")]
+    kept = {
+        name: [row for row in rows if not any(each in str(row) for each in traces)]
+        for name, rows in tables.items()
+        if name != OPT_OUTS.name
+    }
+    kept[IMAGE_PIXELS.name] = [
+        {k: v for k, v in row.items() if k not in {"shard_name", "shard_row"}}
+        for row in kept[IMAGE_PIXELS.name]
+    ]
+    return kept
+
+
+def bytes_left(home: Home) -> list[str]:
+    """Files in which the person stands: another search than the one under test."""
+    traces = [pseudonym(column, GONE) for column in KINDS]
+    traces += [source_identifier(column, GONE) for column in KINDS] + ["I-old"]
+    found = []
+    for path in sorted(home.root.rglob("*")):
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            content = str(pa.parquet.read_table(path).to_pylist()).encode()
+        if any(each.encode() in content for each in traces):
+            found.append(str(path.relative_to(home.root)))
+    return found
+
+
+def check_forgotten(store: Store, before: dict[str, list[dict[str, Any]]]) -> None:
+    assert bytes_left(store.home) == []
+    assert of_the_others(contents(store)) == of_the_others(before)
+    for row in store.read(IMAGE_PIXELS).to_pylist():
+        film = read_film(store.home.cache, row["shard_name"], row["shard_row"])
+        person = next(p for p in PEOPLE if pseudonym("image_id", p) == row["image_id"])
+        assert (film == 10 + PEOPLE.index(person)).all()
+    assert sum(len(open_array(path)) for path in store.home.cache.iterdir()) == 2
+    assert not (store.home.restricted / JOURNAL).exists()
+
+
+def test_every_table_says_whose_its_rows_are() -> None:
+    assert {n for n, t in TABLES.items() if owner_column(t) is None} - {
+        IDENTITIES.name,
+        QUARANTINE.name,
+    } == NOBODYS, "a new table needs an owner column, or a line here: it names no person"
+
+
+def test_nothing_is_left_and_everybody_else_is_untouched(store: Store) -> None:
+    before = contents(store)
+    assert "warehouse/predictions" in str(bytes_left(store.home))
+    summary = forget(store, GONE)
+    check_forgotten(store, before)
+    assert summary.n_patients == summary.n_films == summary.n_opted_out == 1
+    with_rows = {name for name, t in TABLES.items() if owner_column(t)} | {"identities"}
+    assert set(summary.removed_rows) == with_rows | {"quarantine"}
+    assert not (store.home.root / "report.html").exists()
+    assert (store.home.runs / "run-1" / "report.html").exists()
+    assert list((store.home.restricted / "spool").iterdir()) == []
+    assert summary.n_unsearchable == 0
+    maps = open_array(store.home.runs / "run-1" / "maps" / "m.npy")
+    assert maps[:, 0, 0].tolist() == [7, 0, 9]
+
+
+def test_checkpoints_that_saw_the_patient_are_named(store: Store) -> None:
+    summary = forget(store, GONE)
+    assert summary.trained_runs == ("run-1",)
+    assert summary.unsure_runs == ("unfinished",)
+    again = forget(Store(store.home), PEOPLE[0])
+    assert again.trained_runs == ()
+    assert again.unsure_runs == ("run-1", "unfinished"), "its cohort's history has ended"
+
+
+def test_time_travel_ends_and_says_when(store: Store) -> None:
+    forget(store, GONE)
+    today = datetime.now(UTC).date().isoformat()
+    for at in (1, "2", "2001-01-01T00:00"):
+        with pytest.raises(WarehouseError, match=f"ended on {today}.*a patient was erased"):
+            run_query(store, "SELECT * FROM patients", at=at)
+    first = store.manifest().version
+    write(store, {"patients": [row_of(PATIENTS, PEOPLE[0])]})
+    assert store.read(PATIENTS, at=first).num_rows == 2
+    assert store.read(PATIENTS).num_rows == 1
+    assert DeltaTable(str(store.table_folder(PATIENTS))).to_pyarrow_table().num_rows == 1
+
+
+def test_a_stage_that_had_read_the_patient_is_refused(store: Store) -> None:
+    stage = Store(store.home)
+    held = stage.read(PATIENTS)
+    forget(store, GONE)
+    with pytest.raises(WarehouseError, match="run it again"), stage.commit(stage="x") as commit:
+        commit.replace(PATIENTS, held)
+    with pytest.raises(WarehouseError, match="run it again"):
+        stage.read_version(PATIENTS, _old_version(held))
+    write(store, {"patients": [row_of(PATIENTS, PEOPLE[0])]})
+
+
+def _old_version(held: pa.Table) -> Any:
+    from warehouse_schema.manifest import TableVersion
+
+    return TableVersion(delta_version=0, n_rows=held.num_rows, files={"gone.parquet": "0"})
+
+
+@pytest.mark.parametrize("named", ["pseudonym", "imaging"])
+def test_a_patient_is_found_by_pseudonym_and_by_the_films_number(store: Store, named: str) -> None:
+    if named == "pseudonym":
+        summary = forget(store, patient_ids=[pseudonym("patient_id", GONE)])
+    else:
+        rows = store.read(IDENTITIES).to_pylist()
+        other = {"kind": "imaging_patient", "pseudonym": pseudonym("patient_id", GONE)}
+        rows.append({**rows[0], **other, "source_identifier": "FILM-NUMBER-9"})
+        write(store, {"identities": rows})
+        summary = forget(store, "FILM-NUMBER-9")
+        assert summary.n_opted_out == 2
+    assert bytes_left(store.home) == []
+    known = store.read(OPT_OUTS)["opt_out_id"].to_pylist()
+    assert NAMES.pseudonym("opt_out", GONE) in known
+
+
+def test_an_unknown_patient_is_kept_out_and_history_stays(store: Store) -> None:
+    summary = forget(store, "MRN-999999")
+    assert (summary.n_patients, summary.n_opted_out) == (0, 1)
+    assert store.read(PATIENTS, at=2).num_rows == 3
+    with pytest.raises(ArgumentError, match="1 of 1 are not in this home"):
+        forget(store, patient_ids=["P-unknown"])
+    with pytest.raises(ArgumentError, match="nobody is named"):
+        forget(store)
+
+
+def test_what_another_patient_shares_stays(store: Store) -> None:
+    """A report under a wrong accession number, and a visit with the patient's own number."""
+    notes = store.read(NOTES).to_pylist()
+    for note in notes:
+        note["accession_id"] = pseudonym("accession_id", GONE)
+    notes[0]["text"] += f" Mother of {GONE}."
+    identities = store.read(IDENTITIES).to_pylist()
+    identities[0]["source_identifier"] = GONE
+    write(store, {"notes": notes, "identities": identities})
+    summary = forget(store, GONE)
+    assert store.read(NOTES).num_rows == 2
+    left = store.read(IDENTITIES)["pseudonym"].to_pylist()
+    assert pseudonym("accession_id", GONE) in left
+    assert summary.n_unsearchable == 1
+    assert summary.n_notes_of_others == 0, "an ambiguous number is not looked for"
+
+
+def test_a_note_of_another_that_names_the_patient_is_counted(store: Store) -> None:
+    notes = store.read(NOTES).to_pylist()
+    notes[0]["text"] += f" Mother of {GONE}."
+    write(store, {"notes": notes})
+    assert forget(store, GONE).n_notes_of_others == 1
+
+
+def test_a_trace_that_cannot_be_removed_is_an_error(store: Store) -> None:
+    log = store.home.runs / "run-1" / "events.out.tfevents.1"
+    log.write_bytes(b"\0\1" + pseudonym("image_id", GONE).encode() + b"\0")
+    with pytest.raises(WarehouseError, match=r"1 files still name .*runs/run-1/\*") as caught:
+        forget(store, GONE)
+    assert pseudonym("image_id", GONE) not in str(caught.value)
+    log.unlink()
+    assert forget(store).n_files_searched > 10
+    assert bytes_left(store.home) == []
+
+
+INTERRUPTIONS = {
+    "before the tables": (forgetting, "_rewrite_tables"),
+    "between two shards": (erased_films, "write_shard"),
+    "before publishing": (commit_module, "publish_manifest"),
+    "before history ends": (erasure, "start_history"),
+    "while history goes": (erasure, "_remove_table_history"),
+    "before films go": (forgetting, "remove_films"),
+    "before reports go": (forgetting, "remove_files_that_name"),
+    "before the proof": (forgetting, "_prove"),
+}
+
+
+@pytest.mark.parametrize("moment", INTERRUPTIONS)
+def test_a_second_call_finishes_what_was_interrupted(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    before = contents(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(*INTERRUPTIONS[moment], _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            forget(store, GONE)
+    seen = contents(Store(store.home))
+    is_new = len(seen["patients"]) == 2
+    assert is_new == (moment not in list(INTERRUPTIONS)[:3])
+    assert of_the_others(seen) == of_the_others(before)
+    assert is_new or seen == before, "a reader saw half"
+    for row in seen["image_pixels"]:
+        read_film(store.home.cache, row["shard_name"], row["shard_row"])
+    second = Store(store.home)
+    forget(second, GONE) if moment == "before the proof" else forget(second)
+    check_forgotten(second, before)
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_after_kill_9_a_second_call_finishes(store: Store) -> None:
+    before = contents(store)
+    code = (
+        "import os, signal, sys; from pathlib import Path; from etl import forgetting\n"
+        "from warehouse_schema import erasure\n"
+        "from warehouse_schema.home import Home; from warehouse_schema.store import Store\n"
+        "erasure.start_history = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "forgetting.forget_patients(store=Store(Home(Path(sys.argv[1]))), source='site', "
+        "pseudonym_key=sys.argv[2], identifiers=[sys.argv[3]])"
+    )
+    arguments = [sys.executable, "-c", code, str(store.home.root), KEY, GONE]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    journal = store.home.restricted / JOURNAL
+    assert journal.stat().st_mode & 0o777 == 0o600
+    assert GONE in json.loads(journal.read_text())["identifiers"]
+    second = Store(store.home)
+    forget(second)
+    check_forgotten(second, before)
+    assert os.listdir(second.home.warehouse / "_manifests")
