@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import experiments, hospital, installation, labelling, review, warehouse
+from flows.commands import (
+    experiments,
+    hospital,
+    installation,
+    labelling,
+    privacy,
+    review,
+    warehouse,
+)
 from flows.commands.context import fail
 from warehouse_schema.errors import RiblineError
 
@@ -17,6 +25,7 @@ RECORDS = "From the hospital's records to labels"
 DETECTOR = "From labels to a detector and its report"
 WAREHOUSE = "Ask the warehouse"
 OTHER = "Other data in"
+PRIVACY = "Patients' rights and films for research"
 
 app = typer.Typer(
     name="ribline",
@@ -61,6 +70,8 @@ for panel, name, function in (
     (WAREHOUSE, "sql", warehouse.sql),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "diff-labels", review.diff_labels),
+    (PRIVACY, "forget-patient", privacy.forget_patient),
+    (PRIVACY, "export-dicom", privacy.export_dicom),
     (OTHER, "synthetic-hospital", hospital.synthetic_hospital),
     (OTHER, "import-public", hospital.import_public),
     (OTHER, "label-notes", labelling.label_notes),

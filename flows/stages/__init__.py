@@ -28,6 +28,7 @@ from flows.stages.labelling import (
     preview_labels,
 )
 from flows.stages.opening import open_store
+from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
@@ -38,8 +39,10 @@ __all__ = [
     "definitions",
     "draw_annotation_sample",
     "evaluate",
+    "export_dicom",
     "extract",
     "flat_counts",
+    "forget_patients",
     "import_boxes",
     "import_public",
     "ingest_images",

@@ -23,6 +23,7 @@ COMMANDS = [
     *("synthetic-hospital", "import-public", "label-notes"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes", "build-cohort"),
     *("train", "predict", "evaluate", "report"),
+    *("forget-patient", "export-dicom"),
     *("explain", "diff-labels", "review-sample", "review-import"),
 ]
 
