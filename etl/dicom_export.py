@@ -179,6 +179,7 @@ def _export_all(orders: list[ExportOrder], n_processes: int) -> Iterator[tuple[s
         return
     # A fork server has no threads or locks of the parent.
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["etl.dicom_export"])
     with ProcessPoolExecutor(n_processes, mp_context=context) as pool:
         yield from pool.map(export_film, orders, chunksize=8)
 
@@ -238,7 +239,8 @@ def _write(
         dataset,
         Replacements(patient_id=order.patient_id, shift_days=order.shift_days, uid=order.names.uid),
     )
-    dataset.PixelData = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+    values = stored.astype(stored.dtype.newbyteorder("<")).tobytes()
+    dataset.PixelData = values + b"\0" * (len(values) % 2)
     dataset["PixelData"].VR = "OW"
     dataset.BitsAllocated = stored.dtype.itemsize * 8
     dataset.HighBit = dataset.BitsStored - 1

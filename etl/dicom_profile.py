@@ -66,13 +66,14 @@ SHAPES = {
     "IS": re.compile(r" *[-+0-9]{0,12} *"),
     "TM": re.compile(r"[0-9]{2}(?:[0-9]{2}){0,2}(?:\.[0-9]{1,6})? *|"),
 }
+OFFSET = re.compile(r"[+-][0-9]{4}")
 # Schemes whose codes and meanings are the scheme's own words (PS3.16 section 8).
 CODE_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "DCM", "UCUM", "RADLEX", "LN", "FMA"})
 METHOD_CODES = (
     ("113100", "Basic Application Confidentiality Profile"),
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
 )
-METHOD = "PS3.15 E.1 Basic Profile 2026c, dates shifted; unlisted text removed"
+METHOD = "PS3.15 Annex E basic profile (2026c), dates shifted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +116,14 @@ def profile_action(tag: int) -> str | None:
 @cache
 def _table() -> dict[int, str]:
     database = dicom_anonymization_database_selector(EDITION)
-    return {
+    table = {
         group << 16 | element: action
         for category, action in ACTIONS.items()
         for group, element, *mask in database[category]
         if not mask
     }
+    # X/Z, and optional in films, where an empty sequence is not allowed.
+    return table | {tag_for_keyword("ReferencedStudySequence"): "X"}
 
 
 def _clean(dataset: Dataset, replacements: Replacements) -> None:
@@ -149,13 +152,13 @@ def _clean_element(element: DataElement, replacements: Replacements) -> bool:
         return _clean_sequence(element, action, replacements)
     if action == "Z":
         element.value = ""
-        return True
-    if action == "D":
+    elif action == "D":
         return _replace(element, replacements)
-    if element.VR == "UI":
+    elif element.VR == "UI":
         _replace_uids(element, replacements)
-        return True
-    return _is_harmless(element)
+    else:
+        return _is_harmless(element)
+    return True
 
 
 def _clean_sequence(element: DataElement, action: str | None, replacements: Replacements) -> bool:
@@ -198,9 +201,9 @@ def _replace_uids(element: DataElement, replacements: Replacements) -> None:
 
 
 def _shift(element: DataElement, shift_days: int) -> bool:
-    if element.VR not in {"DA", "DT"}:
-        return element.VR == "SH" or bool(SHAPES["TM"].fullmatch(str(element.value or "")))
     text = str(element.value or "").strip()
+    if element.VR in {"TM", "SH"}:
+        return bool((SHAPES["TM"] if element.VR == "TM" else OFFSET).fullmatch(text))
     if not text:
         return True
     day = datetime.strptime(text[:8], "%Y%m%d") + timedelta(days=shift_days)  # noqa: DTZ007

@@ -18,6 +18,7 @@ from flows.commands import (
     warehouse,
 )
 from flows.commands.context import fail
+from flows.unexpected_errors import is_shown, withheld
 from warehouse_schema.errors import RiblineError
 
 START = "Start here"
@@ -80,11 +81,18 @@ for panel, name, function in (
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends it with one line and the error's exit code."""
+    """Run the command; an error ends it with one line and its exit code.
+
+    An error that nobody foresaw shows where it arose; its message may hold data.
+    """
     try:
         app(prog_name="ribline")
     except RiblineError as error:
         sys.exit(fail(error))
+    except Exception as error:
+        if is_shown():
+            raise
+        sys.exit(fail(withheld(error, what="ribline")))
 
 
 if __name__ == "__main__":

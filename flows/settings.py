@@ -23,7 +23,7 @@ from warehouse_schema.errors import ConfigurationError
 
 PREFIX = "RIBLINE_"
 CONFIGURATION_NAME = "ribline.toml"
-OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA"})
+OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA", "RIBLINE_SHOW_ERRORS"})
 SECRET_NAMES = frozenset({"database_url", "pseudonym_key"})
 NAMES = Annotated[tuple[str, ...], NoDecode]
 

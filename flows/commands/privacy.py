@@ -71,6 +71,7 @@ def _identifiers(file: str | None) -> list[str]:
 def export_dicom(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder to write.")],
+    *,
     finding: Annotated[
         str | None, typer.Option(help="Only films that are positive for this finding.")
     ] = None,
