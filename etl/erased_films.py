@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,6 @@ import pyarrow as pa
 
 from etl.dicom_header import UnusableFileError, open_dataset, read_header
 from etl.patient_traces import JOURNAL
-from etl.pixel_cache import write_shard
 from etl.trace_search import TraceSearch
 from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import open_array, write_array
@@ -20,6 +20,8 @@ from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.runs import PREDICTIONS
 
+# As the cache names its shards: kind, transform and hash of the films.
+N_NAME_DIGITS = 16
 # What a run cannot do without. A trace in one of these ends the search with an error.
 KEPT_PATTERNS = ("best-*", "last-*", "events.out.tfevents.*", "ribline.toml", "*.key")
 
@@ -51,8 +53,11 @@ def _rewrite_shard(cache: Path, name: str, members: list[dict[str, object]]) -> 
     used = sorted({int(str(row["shard_row"])) for row in members})
     if len(used) == len(films):
         return
-    transform = str(members[0]["transform_hash"])
-    new_name = write_shard(cache, transform, np.ascontiguousarray(films[used]))
+    kept = np.ascontiguousarray(films[used])
+    digest = hashlib.sha256(kept.tobytes()).hexdigest()[:N_NAME_DIGITS]
+    new_name = f"{name.rpartition('-')[0]}-{digest}.npy"
+    if not (cache / new_name).is_file():
+        write_array(cache / new_name, kept)
     place = {old: new for new, old in enumerate(used)}
     for row in members:
         row |= {"shard_name": new_name, "shard_row": place[int(str(row["shard_row"]))]}
@@ -61,16 +66,17 @@ def _rewrite_shard(cache: Path, name: str, members: list[dict[str, object]]) -> 
 def remove_films(store: Store) -> int:
     """Remove shards and score maps that no row names; returns the number of files changed.
 
+    Drafts and journals of an ingest go too; it is refused at its commit and starts again.
+
     A map without a prediction is overwritten with zeros where others share its file, so that
     their rows stay where they are.
     """
     named = set(store.read(IMAGE_PIXELS, columns=["shard_name"])["shard_name"].to_pylist())
-    # pathlib's glob finds hidden files too: drafts of a process that died.
-    stray = [path for path in store.home.cache.glob("*.npy*") if path.name not in named]
-    stray += [path for path in store.home.cache.glob(".*") if path.is_file()]
-    for path in set(stray):
+    stray = [path for path in store.home.cache.rglob("*") if path.name not in named]
+    stray = [path for path in stray if path.is_file()]
+    for path in stray:
         path.unlink()
-    return len(set(stray)) + _blank_maps(store)
+    return len(stray) + _blank_maps(store)
 
 
 def _blank_maps(store: Store) -> int:
@@ -108,7 +114,7 @@ def remove_files_that_name(home: Home, search: TraceSearch, identifiers: set[str
         for path in other_files(home)
         if home.warehouse not in path.parents
         and not any(path.match(pattern) for pattern in KEPT_PATTERNS)
-        and (search.is_in(path) or _is_film_of(path, identifiers))
+        and (search.is_named(path) or search.is_in(path) or _is_film_of(path, identifiers))
     ]
     for path in found:
         path.unlink()

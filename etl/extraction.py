@@ -8,6 +8,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from etl.ages import known_over_89, without_birth
 from etl.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer
 from etl.quarantine import QuarantineList
@@ -93,6 +94,8 @@ def extract_records(
         )
     configuration = {"site_mapping": mapping.model_dump(), "keyword_pattern": keyword_pattern}
     with store.commit(stage=STAGE, configuration=configuration) as commit:
+        over_89 = known_over_89(commit, mapping.name)
+        tables[PATIENTS.name] = without_birth(tables[PATIENTS.name], over_89)
         for table in (PATIENTS, ENCOUNTERS, DIAGNOSES, NOTES):
             commit.replace(table, tables[table.name], where={"source": mapping.name})
         _write_identities(commit, mapping.name, reader)

@@ -258,7 +258,7 @@ def _is_left(store: Store, search: TraceSearch, path: Path) -> bool:
     if path.parent == store.table_folder(NOTES):
         rows = store.read(NOTES)
         return bool(search.columns_with(rows.drop_columns(["text"])))
-    return search.is_in(path)
+    return search.is_named(path) or search.is_in(path)
 
 
 def _machine_files(store: Store) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.ages import without_birth
 from etl.film_pool import read_films
 from etl.film_reading import FilmReading, ReadingOrder
 from etl.image_rows import ImageRows
@@ -186,6 +187,8 @@ def _write(
         commit.replace(table, _merge(commit, table, new, rows.seen_images))
     if rows.new_patients:
         commit.upsert(PATIENTS, _table(PATIENTS, list(rows.new_patients.values())))
+    if rows.over_89:
+        commit.replace(PATIENTS, without_birth(commit.read(PATIENTS), rows.over_89))
     commit.upsert(IDENTITIES, _table(IDENTITIES, list(rows.identities.values())))
     quarantine.replace_in(commit, seen_keys=rows.seen_keys)
 

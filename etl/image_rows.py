@@ -59,6 +59,7 @@ class ImageRows:
         self._earlier = _earlier_accessions(store, names.source)
         self._opt_outs = OptOuts(store, names)
         self.n_opted_out = 0
+        self.over_89: set[str] = set()
         self.images: dict[str, Row] = {}
         self.sources: dict[str, Row] = {}
         self.new_patients: dict[str, Row] = {}
@@ -129,6 +130,9 @@ class ImageRows:
     ) -> None:
         assert reading.selection is not None
         acquired = shift_datetime(facts.acquired, patient.shift_days)
+        age_years = _age(patient, facts, acquired)
+        if age_years is not None and age_years >= MAX_AGE_YEARS + 1:
+            self.over_89.add(patient.patient_id)
         self.images[image_id] = {
             "image_id": image_id,
             "patient_id": patient.patient_id,
@@ -138,7 +142,7 @@ class ImageRows:
             "accession_id": self._identify("accession", facts.accession_number),
             "acquired_datetime": acquired,
             "study_year": facts.study_year,
-            "age_years": _age(patient, facts, acquired),
+            "age_years": age_years,
             "sex_code": patient.sex_code or facts.sex_code,
             "modality_code": facts.modality,
             "view_position_code": reading.selection.view_position or facts.view_position or None,
@@ -273,4 +277,5 @@ def _age(patient: KnownPatient, facts: HeaderFacts, acquired: datetime | None) -
         years = facts.age_years
     else:
         return None
-    return 90.0 if years > MAX_AGE_YEARS + 1 else round(years, 1)
+    # Over 89 is 90 and more; rounding must not name an age of its own between them.
+    return 90.0 if years >= MAX_AGE_YEARS + 1 else min(round(years, 1), 89.9)

@@ -49,7 +49,11 @@ class ShardWriter:
         if not self._waiting:
             return
         films = np.stack([film for _, film, _ in self._waiting])
-        shard_name = write_shard(self._cache, self._transform, films)
+        digest = hashlib.sha256(films.tobytes()).hexdigest()
+        shard_name = f"films-{self._transform}-{digest[:16]}.npy"
+        path = self._cache / shard_name
+        if not path.is_file():
+            write_array(path, films)
         for number, (image_id, film, geometry) in enumerate(self._waiting):
             self.rows[image_id] = {
                 "image_id": image_id,
@@ -65,15 +69,6 @@ class ShardWriter:
                 "pixel_sha256": hashlib.sha256(film.tobytes()).hexdigest(),
             }
         self._waiting.clear()
-
-
-def write_shard(cache: Path, transform: str, films: NDArray[np.uint8]) -> str:
-    """Write films (n, size, size) as a shard, unless it is there; returns its name."""
-    digest = hashlib.sha256(films.tobytes()).hexdigest()
-    shard_name = f"films-{transform}-{digest[:16]}.npy"
-    if not (cache / shard_name).is_file():
-        write_array(cache / shard_name, films)
-    return shard_name
 
 
 def cached_pixel_rows(store: Store, size_px: int) -> dict[str, dict[str, Any]]:

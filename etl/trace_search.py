@@ -47,6 +47,10 @@ class TraceSearch:
         patterns = self._patterns_beside_numbers if is_numbered else self._patterns
         return any(_is_matching(chunk, patterns) for chunk in _chunks(path))
 
+    def is_named(self, path: Path) -> bool:
+        """True where a file's own name holds one of the texts."""
+        return _is_matching(path.name.encode(), self._patterns)
+
     def columns_with(self, rows: pa.Table) -> list[str]:
         """Columns in which one of the texts stands."""
         return [name for name in rows.column_names if self._is_in_column(rows[name])]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from etl.value_loggers import silent_value_loggers
 from flows.commands import (
     experiments,
     hospital,
@@ -86,7 +88,8 @@ def main() -> None:
     An error that nobody foresaw shows where it arose; its message may hold data.
     """
     try:
-        app(prog_name="ribline")
+        with nullcontext() if is_shown() else silent_value_loggers():
+            app(prog_name="ribline")
     except RiblineError as error:
         sys.exit(fail(error))
     except Exception as error:

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
+from etl.value_loggers import silent_value_loggers
 from flows import stages
 from flows.progress_display import LineProgress
 from flows.relabelling import run_relabel_stage
@@ -29,12 +30,16 @@ RETRY_DELAYS_S: list[float] = [30, 120, 600]
 
 
 def known_errors_only(function: Callable[P, R]) -> Callable[P, R]:
-    """Replace unexpected errors, whose messages may hold data, by their type and place."""
+    """Replace unexpected errors, whose messages may hold data, by their type and place.
+
+    Libraries that would log such data are silent meanwhile.
+    """
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
+            with silent_value_loggers():
+                return function(*args, **kwargs)
         except RiblineError:
             raise
         except Exception as error:  # noqa: BLE001

@@ -21,7 +21,6 @@ from small_hospital import blank
 from etl import erased_films, forgetting
 from etl.forgetting import ForgettingSummary, forget_patients
 from etl.patient_traces import JOURNAL, owner_column
-from etl.pixel_cache import write_shard
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema import commit as commit_module
 from warehouse_schema import erasure
@@ -96,7 +95,8 @@ def fill(home: Path) -> Store:
     """Three people in every table, in shards, maps, a report and a spool, and a past."""
     store = Store(Home(home))
     films = np.stack([np.full((SIZE, SIZE), 10 + n, np.uint8) for n in range(3)])
-    shard = write_shard(store.home.cache, "transform", films)
+    shard = "films-transform-0123456789abcdef.npy"
+    write_array(store.home.cache / shard, films)
     maps = store.home.runs / "run-1" / "maps"
     maps.mkdir(parents=True)
     write_array(maps / "m.npy", np.stack([np.full((4, 4), 7 + n, np.uint16) for n in range(3)]))
@@ -170,6 +170,8 @@ def leave_files(home: Home) -> None:
     (home.runs / "run-1" / "report.html").write_text(f"<p>{pseudonym('image_id', PEOPLE[0])}</p>")
     (home.restricted / "spool").mkdir()
     (home.restricted / "spool" / "film").write_bytes(b"\0" * 128 + b"DICM " + GONE.encode())
+    (home.restricted / "spool" / f"{pseudonym('image_id', GONE)}.part").write_bytes(b"half")
+    (home.cache / "films-x.journal.json").write_text(json.dumps([pseudonym("image_id", GONE)]))
     (home.restricted / "pseudonym.key").write_text(KEY)
     # What processes that died left behind.
     (home.cache / ".films.npy.draft-1").write_bytes(b"half a film")
@@ -354,7 +356,7 @@ def test_a_trace_that_cannot_be_removed_is_an_error(store: Store) -> None:
 
 INTERRUPTIONS = {
     "before the tables": (forgetting, "_rewrite_tables"),
-    "between two shards": (erased_films, "write_shard"),
+    "between two shards": (erased_films, "write_array"),
     "before publishing": (commit_module, "publish_manifest"),
     "before history ends": (erasure, "start_history"),
     "while history goes": (erasure, "_remove_table_history"),
