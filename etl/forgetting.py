@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.erased_films import other_files, remove_files_that_name, remove_films, rewrite_shards
-from etl.opt_outs import opt_out_rows
+from etl.opt_outs import write_opt_outs
 from etl.patient_traces import JOURNAL, PatientTraces, find_traces, read_journal
 from etl.pseudonym import Pseudonymizer
 from etl.trace_search import TraceSearch
@@ -28,7 +28,7 @@ from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import COHORT
-from warehouse_schema.tables.records import NOTES, OPT_OUTS, PATIENTS
+from warehouse_schema.tables.records import NOTES, PATIENTS
 from warehouse_schema.tables.runs import LINEAGE, TRAINING_RUNS
 
 STAGE = "forget-patient"
@@ -174,7 +174,7 @@ def _keep_out(
     """Put patients who are not in the home on the opt-out list; nothing else changes."""
     ids = {names.pseudonym("opt_out", each) for each in identifiers}
     with store.commit(stage=STAGE) as commit:
-        commit.upsert(OPT_OUTS, opt_out_rows(ids, names.source))
+        write_opt_outs(commit, ids, names.source)
     return ForgettingSummary(n_patients=0, n_opted_out=len(ids), version=store.manifest().version)
 
 
@@ -191,7 +191,7 @@ def _rewrite_tables(store: Store, commit: Commit, traces: PatientTraces) -> dict
             kept = rewrite_shards(store.home.cache, kept)
         commit.replace(table, kept)
     for source, ids in traces.opt_out_ids.items():
-        commit.upsert(OPT_OUTS, opt_out_rows(ids, source))
+        write_opt_outs(commit, ids, source)
     return removed
 
 

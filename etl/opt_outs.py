@@ -7,7 +7,7 @@ a forgotten patient back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -55,18 +55,16 @@ class OptOuts:
 
     def write_aliases(self, commit: Commit) -> None:
         """Keep the identifiers taken up, so that films under them are found."""
-        new = self._also - self._known
-        if new:
-            commit.upsert(OPT_OUTS, opt_out_rows(new, self._names.source))
+        write_opt_outs(commit, self._also, self._names.source)
 
 
-def opt_out_rows(opt_out_ids: Iterable[str], source: str) -> pa.Table:
-    """Rows of the table opt_outs, of now."""
+def write_opt_outs(commit: Commit, opt_out_ids: Collection[str], source: str) -> None:
+    """Add to the table opt_outs, as of now, whoever does not stand in it yet."""
+    known = set(commit.read(OPT_OUTS, columns=["opt_out_id"])["opt_out_id"].to_pylist())
     moment = datetime.now(UTC)
-    return pa.Table.from_pylist(
-        [
-            {"opt_out_id": each, "source": source, "opted_out_datetime": moment}
-            for each in sorted(opt_out_ids)
-        ],
-        schema=OPT_OUTS.schema,
-    )
+    rows = [
+        {"opt_out_id": each, "source": source, "opted_out_datetime": moment}
+        for each in sorted(set(opt_out_ids) - known)
+    ]
+    if rows:
+        commit.upsert(OPT_OUTS, pa.Table.from_pylist(rows, schema=OPT_OUTS.schema))

@@ -197,6 +197,7 @@ def of_the_others(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dic
         for name, rows in tables.items()
         if name != OPT_OUTS.name
     }
+    kept["lineage"] = [row for row in kept["lineage"] if row["stage"] != "forget-patient"]
     kept[IMAGE_PIXELS.name] = [
         {k: v for k, v in row.items() if k not in {"shard_name", "shard_row"}}
         for row in kept[IMAGE_PIXELS.name]
