@@ -36,6 +36,13 @@ def forget_patient(
         )
     trained, unsure = summary.pop("trained_runs"), summary.pop("unsure_runs")
     print_counts("forget-patient", summary)
+    if not summary["n_patients"]:
+        console().print(
+            f"Note: none of them was in {settings.home}; they are kept out of it from now on.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     for runs, what in (
         (trained, "were trained or chosen on a film of the patient; their checkpoints stand"),
         (unsure, "may have been: their history ended earlier, or they are unfinished"),

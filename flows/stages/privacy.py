@@ -27,7 +27,7 @@ def forget_patients(
 
     return counts(
         forget(
-            store=open_store(settings),
+            store=open_store(settings, is_new_allowed=bool(identifiers)),
             source=load_site_mapping(settings.site_mapping).name,
             pseudonym_key=settings.require("pseudonym_key"),
             identifiers=identifiers,

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import importlib
+import inspect
+import io
 import json
 import logging
 import shutil
@@ -102,7 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def run(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """Runs `ribline ARGUMENTS` and keeps what it printed where the search looks."""
 
-    def run(*arguments: str | Path, code: int = 0, **variables: str) -> str:
+    def run(*arguments: str | Path, code: int | None = 0, **variables: str) -> str:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["ribline", *map(str, arguments)])
             for name, value in variables.items():
@@ -112,7 +115,7 @@ def run(site: Site, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
         out, err = capfd.readouterr()
         with (site.out / "printed.txt").open("a", encoding="utf-8") as file:
             file.write(f"{out}\n{err}\n")
-        assert int(exit_.value.code or 0) == code, out + err
+        assert code is None or int(exit_.value.code or 0) == code, out + err
         return out + err
 
     return run
@@ -227,8 +230,6 @@ def test_a_database_that_fails_on_a_row(site: Site, run, tmp_path: Path) -> None
 def test_a_forgotten_patient_by_file_and_by_standard_input(
     site: Site, run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import io
-
     file = tmp_path / "opt-out.txt"
     file.write_text(f"{PEOPLE[20].number}\n\n{PEOPLE[21].number}\n")
     assert "checkpoints stand" in run("forget-patient", file)
@@ -277,6 +278,63 @@ def _copy_prefects_database(target: Path) -> None:
     source.backup(copy)
     source.close()
     copy.close()
+
+
+STAGE_MODULES = {
+    "extract": ("etl.extraction", "etl.records", "etl.record_values", "etl.source_database"),
+    "ingest-images": ("etl.image_ingest", "etl.image_rows", "etl.pixel_cache", "etl.pseudonym"),
+    "label": ("etl.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
+    "build-cohort": ("etl.cohort", "etl.fold_assignment"),
+    "train": ("training.train", "training.run_inputs", "training.film_dataset"),
+    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.finding_metrics"),
+    "report": ("evaluation.report", "evaluation.report_records", "evaluation.report_films"),
+    "export-dicom": ("etl.dicom_export", "etl.dicom_profile"),
+}
+
+
+def _functions() -> list[tuple[str, str, str]]:
+    """Every function and method of the stages: command, module, name."""
+    found = []
+    for command, modules in STAGE_MODULES.items():
+        for module in modules:
+            members = vars(importlib.import_module(module))
+            for name, member in members.items():
+                if getattr(member, "__module__", None) != module:
+                    continue
+                if inspect.isfunction(member):
+                    found.append((command, module, name))
+                if inspect.isclass(member):
+                    found += [
+                        (command, module, f"{name}.{method}")
+                        for method, each in vars(member).items()
+                        if inspect.isfunction(each)
+                    ]
+    return found
+
+
+@pytest.mark.soak
+def test_no_function_that_fails_lets_its_values_out(
+    site: Site, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each function of the stages fails once with canaries in its message."""
+    if not (site.home / "warehouse").is_dir():
+        test_everything_that_works(site, run)
+
+    def fail(*_: object, **__: object) -> None:
+        _raise_with("any")
+
+    functions = _functions()
+    assert len(functions) > 150
+    n_failed = 0
+    for number, (command, module, name) in enumerate(functions):
+        arguments = [command]
+        if command == "export-dicom":
+            arguments.append(str(site.out / f"export-{number}"))
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{module}.{name}", fail)
+            n_failed += "internal error" in run(*arguments, code=None)
+    assert n_failed > 100
+    assert site.found() == {}
 
 
 def test_none_was_found_anywhere_at_the_end(site: Site) -> None:

@@ -16,7 +16,7 @@ from etl.cohort import build_cohort
 from etl.dicom_export import ExportSummary, export_films
 from etl.extraction import extract_records
 from etl.image_ingest import ingest_images
-from etl.linkage import link_images
+from etl.linkage import LinkRule, link_images
 from etl.pseudonym import Pseudonymizer
 from etl.synthetic_hospital.hospital import write_hospital
 from nlp_labeling.definition import load_definitions
@@ -56,7 +56,7 @@ def store(hospital: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     )
     folder = hospital / "dicom"
     ingest_images(store=store, folder=folder, source=SITE, pseudonym_key=KEY, size_px=64)
-    link_images(store=store, hours_before=24, hours_after=720)
+    link_images(store=store, rule=LinkRule(hours_before=24, hours_after=720))
     mine_mentions(store=store, definitions=DEFINITIONS)
     now = datetime(2017, 1, 1, tzinfo=UTC)
     label_images(store=store, definitions=DEFINITIONS, as_of_datetime=now)

@@ -13,7 +13,7 @@ import pytest
 from etl.cohort import build_cohort
 from etl.extraction import extract_records
 from etl.image_ingest import ingest_images
-from etl.linkage import link_images
+from etl.linkage import LinkRule, link_images
 from etl.records import MAX_AGE_YEARS
 from etl.synthetic_hospital.hospital import write_hospital
 from evaluation.evaluate import evaluate_run
@@ -64,7 +64,7 @@ def label_hospital(hospital: Path, home: Path, key: str) -> Store:
     )
     dicom = hospital / "dicom"
     ingest_images(store=store, folder=dicom, source=SITE, pseudonym_key=key, size_px=64)
-    link_images(store=store, hours_before=24, hours_after=720)
+    link_images(store=store, rule=LinkRule(hours_before=24, hours_after=720))
     mine_mentions(store=store, definitions=DEFINITIONS)
     now = datetime(2017, 1, 1, tzinfo=UTC)
     label_images(store=store, definitions=DEFINITIONS, as_of_datetime=now)
