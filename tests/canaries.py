@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -75,32 +76,33 @@ class CanarySearch:
             for start in range(0, len(known), PATTERNS_AT_ONCE)
         ]
 
-    def in_bytes(self, content: bytes) -> set[str]:
-        """Canaries in a stretch of bytes; letter case does not matter."""
-        chunk = pa.array([content], pa.large_binary())
-        if not any(
-            pc.match_substring_regex(chunk, pattern)[0].as_py() for pattern in self._patterns
-        ):
-            return set()
-        lowered = content.lower()
-        return {word for form, word in self._by_form.items() if form in lowered}
-
-    def in_file(self, path: Path) -> set[str]:
-        """Canaries in a file, and in what it unpacks to."""
-        content = path.read_bytes()
-        return self.in_bytes(b"\n".join([content, *_unpacked(path, content)]))
+    def in_bytes(self, *contents: bytes) -> list[set[str]]:
+        """Canaries in each stretch of bytes; letter case does not matter."""
+        chunks = pa.array(contents, pa.large_binary())
+        is_found = np.zeros(len(contents), dtype=bool)
+        for pattern in self._patterns:
+            is_found |= pc.match_substring_regex(chunks, pattern).to_numpy(zero_copy_only=False)
+        return [
+            {word for form, word in self._by_form.items() if form in content.lower()}
+            if is_hit
+            else set()
+            for content, is_hit in zip(contents, is_found, strict=True)
+        ]
 
     def in_tree(self, *roots: Path) -> dict[str, set[str]]:
         """Canaries by file, and in file names, of everything under the folders."""
-        found = {}
-        for root in roots:
-            for path in sorted(root.rglob("*")):
-                words = self.in_bytes(str(path.relative_to(root)).encode())
-                if path.is_file():
-                    words |= self.in_file(path)
-                if words:
-                    found[str(path)] = words
-        return found
+        paths = [path for root in roots for path in (root, *sorted(root.rglob("*")))]
+        found = self.in_bytes(*(_content(path) for path in paths))
+        return {str(path): words for path, words in zip(paths, found, strict=True) if words}
+
+
+def _content(path: Path) -> bytes:
+    """A file's name, its bytes and what it unpacks to."""
+    name = path.name.encode()
+    if not path.is_file():
+        return name
+    content = path.read_bytes()
+    return b"\n".join([name, content, *_unpacked(path, content)])
 
 
 def _escaped(form: bytes) -> bytes:
