@@ -26,9 +26,9 @@ from warehouse_schema.errors import ArgumentError, WarehouseError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT
-from warehouse_schema.tables.records import NOTES, PATIENTS
+from warehouse_schema.tables.records import PATIENTS
 from warehouse_schema.tables.runs import LINEAGE, TRAINING_RUNS
 
 STAGE = "forget-patient"
@@ -48,8 +48,8 @@ class ForgettingSummary:
         n_files_searched: Files searched afterwards, without a trace.
         n_unsearchable: Identifiers too short, or standing for something of another patient too, so
             that a search proves nothing; their rows are removed all the same.
-        n_notes_of_others: Notes of other patients whose text holds an identifier of a forgotten
-            one; they stand.
+        n_rows_of_others: Rows of other patients in restricted/ that hold an identifier of a
+            forgotten one, in a note's text or a file's path; they stand.
         trained_runs: Runs whose checkpoint was trained or chosen on a film of the patients.
         unsure_runs: Runs of which that is not known: an earlier erasure ended their history, or
             they are unfinished.
@@ -63,7 +63,7 @@ class ForgettingSummary:
     n_files: int = 0
     n_files_searched: int = 0
     n_unsearchable: int = 0
-    n_notes_of_others: int = 0
+    n_rows_of_others: int = 0
     trained_runs: tuple[str, ...] = ()
     unsure_runs: tuple[str, ...] = ()
     version: int = 0
@@ -103,9 +103,11 @@ def forget_patients(
             "forget-patient: nobody is named. Give a file with one patient identifier a line, "
             "'-' for standard input, or --pseudonym."
         )
-    _check_pseudonyms(store, patient_ids, interrupted)
-    is_here = bool(patient_ids) or interrupted is not None
-    if not is_here and not _is_known(store, names, identifiers):
+    known = _known_patients(store, names, identifiers, patient_ids)
+    if interrupted is not None:
+        known |= interrupted.ids["patient_id"]
+    _check_pseudonyms(patient_ids, known)
+    if not known:
         return _keep_out(store, names, identifiers)
     progress.start(STAGE, 4)
     with ending_history(store, stage=STAGE) as commit:
@@ -122,7 +124,7 @@ def forget_patients(
     n_files = remove_films(store)
     n_files += remove_files_that_name(store.home, search, traces.identifiers)
     progress.advance()
-    n_searched, n_notes = _prove(store, search)
+    n_searched, n_of_others = _prove(store, traces)
     (store.home.restricted / JOURNAL).unlink()
     progress.advance()
     progress.finish()
@@ -134,33 +136,38 @@ def forget_patients(
         n_files=n_files,
         n_files_searched=n_searched,
         n_unsearchable=search.n_too_short + len(traces.ambiguous),
-        n_notes_of_others=n_notes,
+        n_rows_of_others=n_of_others,
         trained_runs=trained,
         unsure_runs=unsure,
         version=store.manifest().version,
     )
 
 
-def _is_known(store: Store, names: Pseudonymizer, identifiers: Collection[str]) -> bool:
-    """True where anything on disk names one of the patients."""
-    if not identifiers:
-        return False
-    traces = find_traces(store=store, names=names, identifiers=identifiers)
-    patients = set(store.read(PATIENTS, columns=["patient_id"])["patient_id"].to_pylist())
-    return bool(
-        traces.identifiers - set(identifiers)
-        or any(values for name, values in traces.ids.items() if name != "patient_id")
-        or traces.ids["patient_id"] & patients
-    )
+def _known_patients(
+    store: Store,
+    names: Pseudonymizer,
+    identifiers: Collection[str],
+    patient_ids: Collection[str],
+) -> set[str]:
+    """Pseudonyms of the patients named whom anything on disk names too."""
+    current = set(store.read(PATIENTS, columns=["patient_id"])["patient_id"].to_pylist())
+    known: set[str] = set()
+    for each in (*identifiers, *patient_ids):
+        identifier = {each} & set(identifiers)
+        traces = find_traces(
+            store=store,
+            names=names,
+            identifiers=identifier,
+            patient_ids=set() if identifier else {each},
+        )
+        others = [values for name, values in traces.ids.items() if name != "patient_id"]
+        if traces.ids["patient_id"] & current or traces.identifiers - identifier or any(others):
+            known |= traces.ids["patient_id"]
+    return known
 
 
-def _check_pseudonyms(
-    store: Store, patient_ids: Collection[str], interrupted: PatientTraces | None
-) -> None:
-    known = set(store.read(PATIENTS, columns=["patient_id"])["patient_id"].to_pylist())
-    known |= set(store.read(IMAGES, columns=["patient_id"])["patient_id"].to_pylist())
-    known |= set() if interrupted is None else interrupted.ids["patient_id"]
-    n_unknown = len(set(patient_ids) - known)
+def _check_pseudonyms(patient_ids: Collection[str], known: Collection[str]) -> None:
+    n_unknown = len(set(patient_ids) - set(known))
     if n_unknown:
         raise ArgumentError(
             f"--pseudonym: {n_unknown} of {len(patient_ids)} are not in this home. Give a "
@@ -228,37 +235,33 @@ def _runs_that_saw(store: Store, traces: PatientTraces) -> tuple[tuple[str, ...]
     return tuple(sorted(saw)), tuple(sorted(unsure))
 
 
-def _prove(store: Store, search: TraceSearch) -> tuple[int, int]:
+def _prove(store: Store, traces: PatientTraces) -> tuple[int, int]:
     """Search every file of the home.
 
     Returns:
-        How many files were searched, and how many notes of other patients name one of these.
+        How many files were searched, and how many rows of others in restricted/ name one of these.
 
     Raises:
         WarehouseError: Something is left.
     """
-    notes = store.read(NOTES, columns=["text"])
-    texts = notes["text"].to_pylist()
-    n_notes = sum(
-        bool(search.columns_with(pa.table({"text": pa.array([text], pa.string())})))
-        for text in (texts if search.columns_with(notes) else [])
-    )
+    every, pseudonyms = TraceSearch(traces.tokens()), TraceSearch(traces.pseudonyms())
+    restricted = [table for table in TABLES.values() if table.area == "restricted"]
+    n_of_others = sum(every.n_rows_with(store.read(table)) for table in restricted)
+    # A number in another patient's note or path is that patient's row; a pseudonym never is.
+    folders = {store.table_folder(table) for table in restricted}
     files = {*history_files(store), *other_files(store.home), *_machine_files(store)}
-    left = [path for path in sorted(files) if _is_left(store, search, path)]
+    left = [
+        path
+        for path in sorted(files)
+        if every.is_named(path) or (pseudonyms if path.parent in folders else every).is_in(path)
+    ]
     if left:
         listed = ", ".join(_shown(store.home.root, path) for path in left[:10])
         raise WarehouseError(
             f"forget-patient: {len(left)} files still name the patient: {listed}. Remove them "
             "and call forget-patient again, without arguments, to finish."
         )
-    return len(files), n_notes
-
-
-def _is_left(store: Store, search: TraceSearch, path: Path) -> bool:
-    if path.parent == store.table_folder(NOTES):
-        rows = store.read(NOTES)
-        return bool(search.columns_with(rows.drop_columns(["text"])))
-    return search.is_named(path) or search.is_in(path)
+    return len(files), n_of_others
 
 
 def _machine_files(store: Store) -> Iterator[Path]:

@@ -1,7 +1,8 @@
 """Everything by which a home knows a patient: pseudonyms, source identifiers, files, rows.
 
 All data files on disk are read, those of older versions included: a film that has left the table
-images may still stand in predictions.
+images may still stand in predictions. What the newest version gives to another patient, such as a
+film that was filed under the wrong name once, or an accession number used twice, is that patient's.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ OWNER_COLUMNS = (
 # Columns that name what belongs to a patient or an image, and are traces of it themselves.
 TRACE_COLUMNS = (*OWNER_COLUMNS, "note_series_id", "source_sha256")
 SOURCE_COLUMNS = ("sop_instance_uid", "file_path")
-# Several patients may share these; one that another patient still has is nobody's trace.
-SHARED_COLUMNS = ("accession_id", "study_id", "series_id", "note_series_id", "source_sha256")
 N_KEY_DIGITS = 16
 
 
@@ -61,14 +60,16 @@ class PatientTraces:
 
     def tokens(self) -> set[str]:
         """Every text that must not be found afterwards."""
-        named = {each for values in self.ids.values() for each in values}
-        return named | (self.identifiers - self.ambiguous)
+        return self.pseudonyms() | (self.identifiers - self.ambiguous)
+
+    def pseudonyms(self) -> set[str]:
+        """Pseudonyms and hashes of these patients and of nobody else."""
+        return {each for values in self.ids.values() for each in values}
 
     def of_others(self, table: Table, rows: pa.Table) -> pa.Table:
         """The rows of a table that are not of these patients."""
         if table is IDENTITIES:
-            known = {each for values in self.ids.values() for each in values}
-            is_theirs = pc.is_in(rows["pseudonym"], value_set=_texts(known))
+            is_theirs = pc.is_in(rows["pseudonym"], value_set=_texts(self.pseudonyms()))
         elif table is QUARANTINE:
             keys = [_bare_key(key) for key in rows["key"].to_pylist()]
             is_theirs = pa.array([key in self.quarantine_keys for key in keys], pa.bool_())
@@ -144,7 +145,7 @@ def find_traces(
         for table in TABLES.values():
             if owner_column(table) == owner:
                 _collect(store, table, owner, traces)
-    _leave_shared(store, traces)
+        _leave_to_others(store, owner, traces)
     for row in _identities(store, "pseudonym", traces.tokens()):
         traces.identifiers.add(row["source_identifier"])
         if row["kind"] in PATIENT_KINDS:
@@ -171,17 +172,19 @@ def _collect(store: Store, table: Table, owner: str, traces: PatientTraces) -> N
             (traces.identifiers if name in SOURCE_COLUMNS else traces.ids[name]).update(found)
 
 
-def _leave_shared(store: Store, traces: PatientTraces) -> None:
-    """Take out accession numbers, studies and files that rows of other patients name too."""
+def _leave_to_others(store: Store, owner: str, traces: PatientTraces) -> None:
+    """Take out what rows of others name in the newest version."""
     for table in TABLES.values():
-        owner = owner_column(table)
-        names = {column.name for column in table.columns} & set(SHARED_COLUMNS)
-        if owner is None or not names:
+        if owner_column(table) != owner:
             continue
-        rows = store.read(table, columns=sorted({owner, *names}))
+        columns = [c.name for c in table.columns if c.name in (*TRACE_COLUMNS, *SOURCE_COLUMNS)]
+        rows = store.read(table, columns=columns)
         others = rows.filter(pc.invert(pc.is_in(rows[owner], value_set=_texts(traces.ids[owner]))))
-        for name in names:
-            traces.ids[name] -= set(others[name].to_pylist())
+        for name in columns:
+            if name in SOURCE_COLUMNS:
+                traces.ambiguous |= traces.identifiers & set(others[name].to_pylist())
+            elif name not in ("patient_id", owner):
+                traces.ids[name] -= set(others[name].to_pylist())
 
 
 def _quarantine_keys(traces: PatientTraces, names: Pseudonymizer) -> set[str]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -54,6 +55,16 @@ class TraceSearch:
     def columns_with(self, rows: pa.Table) -> list[str]:
         """Columns in which one of the texts stands."""
         return [name for name in rows.column_names if self._is_in_column(rows[name])]
+
+    def n_rows_with(self, rows: pa.Table) -> int:
+        """How many rows hold one of the texts, in a column of plain strings."""
+        is_found = pa.array(np.zeros(rows.num_rows, dtype=bool))
+        for column in rows.columns:
+            if pa.types.is_string(column.type):
+                for pattern in self._patterns:
+                    matches = pc.match_substring_regex(column, pattern).fill_null(False)
+                    is_found = pc.or_(is_found, matches.combine_chunks())
+        return int(pc.sum(is_found).as_py() or 0)
 
     def _is_in_column(self, column: pa.ChunkedArray) -> bool:
         while pa.types.is_list(column.type) or pa.types.is_struct(column.type):

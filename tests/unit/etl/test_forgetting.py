@@ -334,14 +334,38 @@ def test_what_another_patient_shares_stays(store: Store) -> None:
     left = store.read(IDENTITIES)["pseudonym"].to_pylist()
     assert pseudonym("accession_id", GONE) in left
     assert summary.n_unsearchable == 1
-    assert summary.n_notes_of_others == 0, "an ambiguous number is not looked for"
+    assert summary.n_rows_of_others == 0, "an ambiguous number is not looked for"
+
+
+def test_a_film_that_was_filed_under_the_wrong_name_stays_with_its_owner(store: Store) -> None:
+    """The newest version gives the film, its visit and its file to another patient."""
+    moved = {
+        name: [
+            {**row, "patient_id": pseudonym("patient_id", PEOPLE[0])}
+            if row["patient_id"] == pseudonym("patient_id", GONE)
+            else row
+            for row in store.read(table).to_pylist()
+        ]
+        for name, table in TABLES.items()
+        if owner_column(table) == "patient_id" and table is not PATIENTS
+    }
+    write(store, moved)
+    before = store.read(TABLES["image_labels"])
+    summary = forget(store, GONE)
+    assert summary.n_rows_of_others > 0, "paths and numbers with the wrong name in them"
+    assert store.read(TABLES["image_labels"]).equals(before)
+    assert store.read(TABLES["encounters"]).num_rows == 3
+    assert store.read(PATIENTS).num_rows == 2
+    left = str(contents(store))
+    assert pseudonym("patient_id", GONE) not in left
+    assert pseudonym("image_id", GONE) in left
 
 
 def test_a_note_of_another_that_names_the_patient_is_counted(store: Store) -> None:
     notes = store.read(NOTES).to_pylist()
     notes[0]["text"] += f" Mother of {GONE}."
     write(store, {"notes": notes})
-    assert forget(store, GONE).n_notes_of_others == 1
+    assert forget(store, GONE).n_rows_of_others == 1
 
 
 def test_a_trace_that_cannot_be_removed_is_an_error(store: Store) -> None:
