@@ -119,20 +119,22 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
     versions = list_versions(warehouse)
     if version == 0 or (version is None and not versions):
         return Manifest()
-    if version is None:
-        version = versions[-1]
-    elif version not in versions:
-        _refuse_erased(warehouse, version < history_start(warehouse)[0])
-        known = f"1 to {versions[-1]}" if versions else "none yet"
+    chosen = versions[-1] if version is None else version
+    if chosen not in versions:
+        _refuse_erased(warehouse, chosen < history_start(warehouse)[0])
+        known = f"{versions[0]} to {versions[-1]}" if versions else "none yet"
         raise WarehouseError(
             f"--at: there is no warehouse version {version} (published: {known}). "
             "Ask for a published one."
         )
-    path = warehouse / FOLDER / f"{version:08d}.json"
+    path = warehouse / FOLDER / f"{chosen:08d}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = {name: TableVersion(**row) for name, row in content.pop("tables").items()}
         return Manifest(tables=tables, **content)
+    except FileNotFoundError:
+        # An erasure has ended it between the two looks.
+        return read_manifest(warehouse, version)
     except (ValueError, TypeError, KeyError):
         raise WarehouseError(
             f"Manifest {path.name} is torn or was edited. Restore it from a backup, or move it "

@@ -95,7 +95,11 @@ class Store:
         condition = row_condition(where or {})
         wanted = sorted({*(columns or table.schema.names), *table.primary_key})
         rows = ds.dataset([str(file) for file in files], schema=nullable, format="parquet")
-        rows = rows.to_table(columns=wanted, filter=condition)
+        try:
+            rows = rows.to_table(columns=wanted, filter=condition)
+        except FileNotFoundError:
+            self.refuse_where_erased()
+            raise
         rows = rows.sort_by([(name, "ascending") for name in table.primary_key])
         chosen = [name for name in table.schema.names if name in (columns or table.schema.names)]
         return rows.select(chosen).cast(pa.schema([table.schema.field(name) for name in chosen]))
@@ -112,7 +116,7 @@ class Store:
             path = folder / name
             if path not in self._verified:
                 if not path.is_file() or file_sha256(path) != sha256:
-                    self._refuse_where_erased()
+                    self.refuse_where_erased()
                     state = "altered" if path.is_file() else "missing"
                     raise WarehouseError(
                         f"Table {table.name}: data file {name} is {state}. Restore it from a "
@@ -148,7 +152,7 @@ class Store:
             WarehouseError: A patient was erased since the store was opened.
         """
         with self.writer_lock():
-            self._refuse_where_erased()
+            self.refuse_where_erased()
             commit = Commit(
                 store=self,
                 base=self.manifest(),
@@ -168,11 +172,16 @@ class Store:
         """Accept the history as it begins now; for the writer that has just ended the old one."""
         self._history_start = history_start(self.home.warehouse)[0]
 
-    def _refuse_where_erased(self) -> None:
+    def refuse_where_erased(self) -> None:
+        """Tell a reader or writer whose files an erasure has removed under it.
+
+        Raises:
+            WarehouseError: A patient was erased since the store was opened.
+        """
         start, moment = history_start(self.home.warehouse)
         if start != self._history_start:
             raise WarehouseError(
-                f"A patient was erased on {moment[:19]} UTC, after this stage had begun to read. "
+                f"A patient was erased on {moment[:19]} UTC, after this had begun to read. "
                 "Nothing was written; run it again."
             )
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -410,6 +411,29 @@ def test_a_second_call_finishes_what_was_interrupted(
     second = Store(store.home)
     forget(second, GONE) if moment == "before the proof" else forget(second)
     check_forgotten(second, before)
+
+
+def test_a_reader_sees_before_or_after_and_never_between(store: Store) -> None:
+    sql = "SELECT (SELECT count(*) FROM patients), (SELECT count(*) FROM images), "
+    sql += "(SELECT count(*) FROM predictions), (SELECT count(*) FROM image_pixels)"
+    seen: list[tuple[int, ...] | str] = []
+    is_over = threading.Event()
+
+    def read() -> None:
+        while not is_over.is_set():
+            try:
+                seen.append(tuple(run_query(Store(store.home), sql).to_pylist()[0].values()))
+            except WarehouseError as error:
+                seen.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    forget(store, GONE)
+    is_over.set()
+    reader.join()
+    told = {each for each in seen if isinstance(each, str)}
+    assert set(seen) - told <= {(3, 3, 3, 3), (2, 2, 2, 2)}
+    assert all("run it again" in each for each in told)
 
 
 def _interrupt(*_: object, **__: object) -> None:
