@@ -66,7 +66,7 @@ class RecordReader:
         mapping: The site.
         pseudonymizer: Gives pseudonyms and shifts for the site's name.
         quarantine: Takes the rows that cannot be used.
-        opt_outs: Patients whose rows are passed over.
+        opt_outs: Patients whose rows are passed over; None where nobody can opt out.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RecordReader:
         mapping: SiteMapping,
         pseudonymizer: Pseudonymizer,
         quarantine: QuarantineList,
-        opt_outs: OptOuts,
+        opt_outs: OptOuts | None = None,
     ) -> None:
         self._mapping = mapping
         self._names = pseudonymizer
@@ -92,7 +92,7 @@ class RecordReader:
         """Take up a batch of patients."""
         for number in range(_n_rows(batch)):
             row = {name: values[number] for name, values in batch.items()}
-            if self._is_opted_out(row[section.patient]):
+            if self._opt_outs is not None and self._is_opted_out(row[section.patient]):
                 self._opt_outs.add_alias(self._alias(section, row))
                 continue
             with self._setting_aside("patients", row.get(section.patient)):
@@ -309,6 +309,8 @@ class RecordReader:
 
     def _is_opted_out(self, raw_patient: object) -> bool:
         """True where the row is of a patient who has opted out: it leaves no trace."""
+        if self._opt_outs is None:
+            return False
         try:
             return self._opt_outs.holds(read_identifier(raw_patient, self._mapping.encoding))
         except UnreadableValueError:
