@@ -24,8 +24,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from etl.burnt_in_text import has_burnt_in_text
 from etl.dicom_header import UnusableFileError, open_dataset
 from etl.dicom_profile import Replacements, deidentify
-from etl.film_reading import silent_parser
 from etl.pseudonym import Pseudonymizer
+from etl.value_loggers import silent_value_loggers
 from warehouse_schema.errors import ArgumentError, CohortError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
@@ -197,7 +197,9 @@ def export_film(order: ExportOrder) -> tuple[str | None, bool]:
     if hashlib.sha256(content).hexdigest() != order.source_sha256:
         return "the source file has changed since it was read", False
     try:
-        with silent_parser():
+        with silent_value_loggers(), warnings.catch_warnings():
+            # pydicom quotes values that it finds odd; an old film's odd values are kept.
+            warnings.simplefilter("ignore")
             dataset = open_dataset(content)
             stored = stored_values(dataset)
             is_burnt_in = _is_burnt_in(dataset, stored)
@@ -255,7 +257,4 @@ def _write(
     plain = Dataset(dataset)
     plain.file_meta = meta
     order.target.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # An old film's odd values are kept as they are.
-        warnings.simplefilter("ignore")
-        plain.save_as(order.target, enforce_file_format=True)
+    plain.save_as(order.target, enforce_file_format=True)

@@ -75,7 +75,7 @@ def read_film_file(order: ReadingOrder) -> FilmReading:
         return FilmReading(path=order.path, source_sha256="", fault="the file cannot be read")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        with silent_parser():
+        with _silent_parser():
             return _read_content(order, content, sha256)
     except UnusableFileError as error:
         return FilmReading(path=order.path, source_sha256=sha256, fault=str(error))
@@ -112,7 +112,7 @@ def _read_content(order: ReadingOrder, content: bytes, sha256: str) -> FilmReadi
 
 
 @contextmanager
-def silent_parser() -> Iterator[None]:
+def _silent_parser() -> Iterator[None]:
     """Keep the parser from quoting header values, which may be names, in warnings and logs."""
     logger = logging.getLogger("pydicom")
     was_disabled, logger.disabled = logger.disabled, True

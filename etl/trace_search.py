@@ -100,7 +100,11 @@ def _parts(tokens: list[str]) -> Iterator[list[str]]:
 
 
 def _either(tokens: list[str]) -> str:
-    return "|".join(re.sub(r"([^\w ]|_)", r"\\\1", each) for each in tokens)
+    # Letters of other scripts stand for their bytes; RE2 gives no meaning to them.
+    return "|".join(
+        re.sub(r"[^\w\x80-\U0010ffff]|_", lambda sign: f"\\x{ord(sign[0]):02x}", each)
+        for each in tokens
+    )
 
 
 def _is_matching(chunk: bytes, patterns: list[str]) -> bool:
