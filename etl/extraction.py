@@ -8,6 +8,8 @@ from functools import partial
 
 import pyarrow as pa
 
+from etl.ages import known_over_89, without_birth
+from etl.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer
 from etl.quarantine import QuarantineList
 from etl.records import RecordReader, Row
@@ -34,6 +36,7 @@ class ExtractionSummary:
         n_notes_read: Notes that the keyword pattern was tried on.
         n_notes: Notes kept because it matched.
         n_quarantined: Rows set aside.
+        n_opted_out: Patients whom the source still names and who have opted out.
         quarantine_reasons: How many for each reason.
     """
 
@@ -43,6 +46,7 @@ class ExtractionSummary:
     n_notes_read: int
     n_notes: int
     n_quarantined: int
+    n_opted_out: int = 0
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -76,7 +80,10 @@ def extract_records(
     mapping = load_site_mapping(site_mapping) if isinstance(site_mapping, str) else site_mapping
     names = Pseudonymizer(key=pseudonym_key, source=mapping.name)
     quarantine = QuarantineList(stage=STAGE, source=mapping.name)
-    reader = RecordReader(mapping=mapping, pseudonymizer=names, quarantine=quarantine)
+    opt_outs = OptOuts(store, names)
+    reader = RecordReader(
+        mapping=mapping, pseudonymizer=names, quarantine=quarantine, opt_outs=opt_outs
+    )
     with SourceDatabase(database_url=database_url, mapping=mapping) as database:
         tables, n_notes_read = _read_all(database, mapping, reader, keyword_pattern, progress)
     if not tables[PATIENTS.name].num_rows:
@@ -87,9 +94,12 @@ def extract_records(
         )
     configuration = {"site_mapping": mapping.model_dump(), "keyword_pattern": keyword_pattern}
     with store.commit(stage=STAGE, configuration=configuration) as commit:
+        over_89 = known_over_89(commit, mapping.name)
+        tables[PATIENTS.name] = without_birth(tables[PATIENTS.name], over_89)
         for table in (PATIENTS, ENCOUNTERS, DIAGNOSES, NOTES):
             commit.replace(table, tables[table.name], where={"source": mapping.name})
         _write_identities(commit, mapping.name, reader)
+        opt_outs.write_aliases(commit)
         quarantine.replace_in(commit)
     return ExtractionSummary(
         n_patients=tables[PATIENTS.name].num_rows,
@@ -98,6 +108,7 @@ def extract_records(
         n_notes_read=n_notes_read,
         n_notes=tables[NOTES.name].num_rows,
         n_quarantined=len(quarantine),
+        n_opted_out=opt_outs.n_met,
         quarantine_reasons=quarantine.reasons,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.ages import without_birth
 from etl.film_pool import read_films
 from etl.film_reading import FilmReading, ReadingOrder
 from etl.image_rows import ImageRows
@@ -40,6 +41,7 @@ class IngestSummary:
         n_frontal: Those that are frontal chest films, and cached.
         n_decoded: Films decoded now; the others were cached already.
         n_quarantined: Files set aside.
+        n_opted_out: Files of patients who have opted out; nothing of them is kept.
         quarantine_reasons: How many for each reason.
     """
 
@@ -48,6 +50,7 @@ class IngestSummary:
     n_frontal: int
     n_decoded: int
     n_quarantined: int
+    n_opted_out: int = 0
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -125,6 +128,7 @@ def ingest_images(
         n_frontal=len(pixels),
         n_decoded=len(writer.rows),
         n_quarantined=len(quarantine),
+        n_opted_out=rows.n_opted_out,
         quarantine_reasons=quarantine.reasons,
     )
 
@@ -188,6 +192,8 @@ def _write(
         commit.replace(table, _merge(commit, table, new, rows.seen_images))
     if rows.new_patients:
         commit.upsert(PATIENTS, _table(PATIENTS, list(rows.new_patients.values())))
+    if rows.over_89:
+        commit.replace(PATIENTS, without_birth(commit.read(PATIENTS), rows.over_89))
     commit.upsert(IDENTITIES, _table(IDENTITIES, list(rows.identities.values())))
     quarantine.replace_in(commit, seen_keys=rows.seen_keys)
 

@@ -10,6 +10,7 @@ from typing import Any
 from etl.dicom_header import HeaderFacts
 from etl.film_copies import StoredFilm, find_copies
 from etl.film_reading import FilmReading
+from etl.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
 from etl.records import MAX_AGE_YEARS
@@ -58,6 +59,9 @@ class ImageRows:
         self._owners = _accession_owners(store, names.source)
         self._earlier = _earlier_accessions(store, names.source)
         self._films: dict[str, StoredFilm] = {}
+        self._opt_outs = OptOuts(store, names)
+        self.n_opted_out = 0
+        self.over_89: set[str] = set()
         self.images: dict[str, Row] = {}
         self.sources: dict[str, Row] = {}
         self.new_patients: dict[str, Row] = {}
@@ -72,6 +76,9 @@ class ImageRows:
         facts, fault = reading.facts, reading.fault
         if facts is None or fault is not None:
             self._quarantine.add(key, fault or "no header")
+            return None
+        if self._opt_outs.holds(facts.patient_identifier):
+            self.n_opted_out += 1
             return None
         image_id = self._names.pseudonym("image", facts.sop_instance_uid)
         self.seen_images.add(image_id)
@@ -137,6 +144,9 @@ class ImageRows:
     ) -> None:
         assert reading.selection is not None
         acquired = shift_datetime(facts.acquired, patient.shift_days)
+        age_years = _age(patient, facts, acquired)
+        if age_years is not None and age_years >= MAX_AGE_YEARS + 1:
+            self.over_89.add(patient.patient_id)
         self.images[image_id] = {
             "image_id": image_id,
             "patient_id": patient.patient_id,
@@ -146,7 +156,7 @@ class ImageRows:
             "accession_id": self._identify("accession", facts.accession_number),
             "acquired_datetime": acquired,
             "study_year": facts.study_year,
-            "age_years": _age(patient, facts, acquired),
+            "age_years": age_years,
             "sex_code": patient.sex_code or facts.sex_code,
             "modality_code": facts.modality or "NONE",
             "view_position_code": reading.selection.view_position or facts.view_position or None,
@@ -292,4 +302,5 @@ def _age(patient: KnownPatient, facts: HeaderFacts, acquired: datetime | None) -
         years = facts.age_years
     else:
         return None
-    return 90.0 if years > MAX_AGE_YEARS + 1 else round(years, 1)
+    # Over 89 is 90 and more; rounding must not name an age of its own between them.
+    return 90.0 if years >= MAX_AGE_YEARS + 1 else min(round(years, 1), 89.9)

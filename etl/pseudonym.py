@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import uuid
 from datetime import datetime, timedelta
 
 from warehouse_schema.errors import ConfigurationError
@@ -25,6 +26,7 @@ PREFIXES = {
     "image": "I",
     "reader": "R",
     "row": "Q",
+    "opt_out": "O",
 }
 MIN_KEY_BYTES = 16
 # Backwards only: a shifted date never lies in the future, where no stay would ever be closed.
@@ -53,9 +55,21 @@ class Pseudonymizer:
         self._secret = secret
         self.source = source
 
+    def of_source(self, source: str) -> Pseudonymizer:
+        """The pseudonyms of another source under the same key."""
+        return Pseudonymizer(key=self._secret, source=source)
+
     def pseudonym(self, kind: str, identifier: str) -> str:
         """Pseudonym of an identifier: a prefix for its kind and 80 bits in hexadecimal."""
         return f"{PREFIXES[kind]}-{self._digest(kind, identifier).hex()[:N_DIGITS]}"
+
+    def uid(self, source_uid: str) -> str:
+        """A UID in place of one of the source's, the same for the same: 2.25 and 128 bits.
+
+        PS3.5 section B.2; the digest has the form of a version 4 UUID.
+        """
+        digest = uuid.UUID(bytes=self._digest("uid", source_uid)[:16], version=4)
+        return f"2.25.{digest.int}"
 
     def date_shift_days(self, patient_identifier: str) -> int:
         """Days (-364 to -1) added to every date of a patient; intervals stay as they were."""

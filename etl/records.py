@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
 from etl.record_values import (
@@ -65,14 +66,21 @@ class RecordReader:
         mapping: The site.
         pseudonymizer: Gives pseudonyms and shifts for the site's name.
         quarantine: Takes the rows that cannot be used.
+        opt_outs: Patients whose rows are passed over; None where nobody can opt out.
     """
 
     def __init__(
-        self, *, mapping: SiteMapping, pseudonymizer: Pseudonymizer, quarantine: QuarantineList
+        self,
+        *,
+        mapping: SiteMapping,
+        pseudonymizer: Pseudonymizer,
+        quarantine: QuarantineList,
+        opt_outs: OptOuts | None = None,
     ) -> None:
         self._mapping = mapping
         self._names = pseudonymizer
         self._quarantine = quarantine
+        self._opt_outs = opt_outs
         self._moments = MomentReader(mapping)
         self._seen: set[str] = set()
         self.patients: dict[str, PatientRecord] = {}
@@ -84,6 +92,9 @@ class RecordReader:
         """Take up a batch of patients."""
         for number in range(_n_rows(batch)):
             row = {name: values[number] for name, values in batch.items()}
+            if self._opt_outs is not None and self._is_opted_out(row[section.patient]):
+                self._opt_outs.add_alias(self._alias(section, row))
+                continue
             with self._setting_aside("patients", row.get(section.patient)):
                 self._read_patient(section, row)
 
@@ -113,6 +124,8 @@ class RecordReader:
         """Encounter rows of a batch."""
         for number in range(_n_rows(batch)):
             row = {name: values[number] for name, values in batch.items()}
+            if self._is_opted_out(row[section.patient]):
+                continue
             with self._setting_aside("encounters", row.get(section.encounter)):
                 yield self._read_encounter(section, row)
 
@@ -184,6 +197,8 @@ class RecordReader:
         """Diagnosis rows of a batch."""
         for number in range(_n_rows(batch)):
             row = {name: values[number] for name, values in batch.items()}
+            if self._is_opted_out(row[section.patient]):
+                continue
             key = row.get(section.diagnosis) if section.diagnosis else None
             with self._setting_aside("diagnoses", key):
                 yield self._read_diagnosis(section, row)
@@ -241,6 +256,8 @@ class RecordReader:
 
     def _note_text(self, section: NoteMapping, batch: Batch, number: int) -> str | None:
         key = batch[section.note][number]
+        if self._is_opted_out(batch[section.patient][number]):
+            return None
         with self._setting_aside("notes", key):
             encoding = section.encoding or self._mapping.encoding
             if section.encoding_column:
@@ -289,6 +306,21 @@ class RecordReader:
             "text_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
             "is_synthetic": self._mapping.is_synthetic,
         }
+
+    def _is_opted_out(self, raw_patient: object) -> bool:
+        """True where the row is of a patient who has opted out: it leaves no trace."""
+        if self._opt_outs is None:
+            return False
+        try:
+            return self._opt_outs.holds(read_identifier(raw_patient, self._mapping.encoding))
+        except UnreadableValueError:
+            return False
+
+    def _alias(self, section: PatientMapping, row: Row) -> str | None:
+        try:
+            return self._optional(row, section.imaging_patient)
+        except UnreadableValueError:
+            return None
 
     @contextmanager
     def _setting_aside(self, kind: str, raw_key: object) -> Iterator[None]:

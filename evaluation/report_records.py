@@ -196,9 +196,12 @@ def _mentions(
 def _synthetic_texts(
     store: Store, run: ScoredRun, mentions: dict[str, dict[str, Any]]
 ) -> dict[str, str]:
-    """Text of SYNTHETIC notes alone; a real note's text is never read here."""
+    """Text of SYNTHETIC notes alone; a real note's text is never read here.
+
+    A warehouse that was given away without restricted/ has none.
+    """
     ids = sorted({row["note_id"] for row in mentions.values() if row["is_synthetic"]})
-    if not ids:
+    if not ids or not store.table_folder(NOTES).is_dir():
         return {}
     where = {"note_id": ids, "is_synthetic": True}
     rows = store.read(NOTES, columns=["note_id", "text"], where=where, at=run.version)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.commands import experiments, hospital, installation, labelling, review, warehouse
+from etl.value_loggers import silent_value_loggers
+from flows.commands import (
+    experiments,
+    hospital,
+    installation,
+    labelling,
+    privacy,
+    review,
+    warehouse,
+)
 from flows.commands.context import fail
+from flows.unexpected_errors import is_shown, withheld
 from warehouse_schema.errors import RiblineError
 
 START = "Start here"
@@ -17,6 +28,7 @@ RECORDS = "From the hospital's records to labels"
 DETECTOR = "From labels to a detector and its report"
 WAREHOUSE = "Ask the warehouse"
 OTHER = "Other data in"
+PRIVACY = "Patients' rights and films for research"
 
 app = typer.Typer(
     name="ribline",
@@ -62,6 +74,8 @@ for panel, name, function in (
     (WAREHOUSE, "sql", warehouse.sql),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "diff-labels", review.diff_labels),
+    (PRIVACY, "forget-patient", privacy.forget_patient),
+    (PRIVACY, "export-dicom", privacy.export_dicom),
     (OTHER, "synthetic-hospital", hospital.synthetic_hospital),
     (OTHER, "import-public", hospital.import_public),
     (OTHER, "label-notes", labelling.label_notes),
@@ -70,11 +84,19 @@ for panel, name, function in (
 
 
 def main() -> None:
-    """Run the command; a user's mistake ends it with one line and the error's exit code."""
+    """Run the command; an error ends it with one line and its exit code.
+
+    An error that nobody foresaw shows where it arose; its message may hold data.
+    """
     try:
-        app(prog_name="ribline")
+        with nullcontext() if is_shown() else silent_value_loggers():
+            app(prog_name="ribline")
     except RiblineError as error:
         sys.exit(fail(error))
+    except Exception as error:
+        if is_shown():
+            raise
+        sys.exit(fail(withheld(error, what="ribline")))
 
 
 if __name__ == "__main__":

@@ -233,6 +233,19 @@ def check_image_folder(settings: Settings) -> Iterator[Diagnosis]:
     )
 
 
+def check_erasure(settings: Settings) -> Iterator[Diagnosis]:
+    """No patient is half forgotten."""
+    from etl.patient_traces import JOURNAL
+
+    if (Home(settings.home).restricted / JOURNAL).is_file():
+        yield Diagnosis(
+            level="fail",
+            subject="forget-patient",
+            message="was interrupted; the patient is not yet forgotten everywhere",
+            remedy="ribline forget-patient, without arguments, finishes it.",
+        )
+
+
 def check_device(settings: Settings) -> Iterator[Diagnosis]:
     """What training runs on."""
     from training.device import describe_device
@@ -305,6 +318,7 @@ CHECKS: Mapping[str, Check] = {
     "database": check_database,
     "image_folder": check_image_folder,
     "pacs": check_pacs,
+    "erasure": check_erasure,
     "device": check_device,
     "prefect": check_prefect,
 }

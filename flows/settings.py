@@ -23,8 +23,8 @@ from warehouse_schema.errors import ConfigurationError
 
 PREFIX = "RIBLINE_"
 CONFIGURATION_NAME = "ribline.toml"
-OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA"})
 SECRET_NAMES = frozenset({"database_url", "pseudonym_key", "pacs_password", "pacs_token"})
+OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA", "RIBLINE_SHOW_ERRORS"})
 NAMES = Annotated[tuple[str, ...], NoDecode]
 
 

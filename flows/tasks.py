@@ -7,21 +7,21 @@ JSON by the flows' own serializer.
 from __future__ import annotations
 
 import functools
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
+from etl.value_loggers import silent_value_loggers
 from flows import stages
 from flows.progress_display import LineProgress
 from flows.relabelling import run_relabel_stage
 from flows.result_table import mean_difference_rows
 from flows.settings import Settings, load_settings
 from flows.stages import Counts
-from warehouse_schema.errors import FlowError, RiblineError, SourceError
+from flows.unexpected_errors import withheld
+from warehouse_schema.errors import RiblineError, SourceError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,21 +30,20 @@ RETRY_DELAYS_S: list[float] = [30, 120, 600]
 
 
 def known_errors_only(function: Callable[P, R]) -> Callable[P, R]:
-    """Replace unexpected errors, whose messages may hold data, by their type and place."""
+    """Replace unexpected errors, whose messages may hold data, by their type and place.
+
+    Libraries that would log such data are silent meanwhile.
+    """
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return function(*args, **kwargs)
+            with silent_value_loggers():
+                return function(*args, **kwargs)
         except RiblineError:
             raise
         except Exception as error:  # noqa: BLE001
-            frames = traceback.extract_tb(error.__traceback__)
-            places = " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-            raise FlowError(
-                f"{function.__name__}: internal error {type(error).__name__} at {places}. Its "
-                "message is withheld, it may hold data; run the stage with `ribline` to see it."
-            ) from None
+            raise withheld(error, what=function.__name__) from None
 
     return guarded
 

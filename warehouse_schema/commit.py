@@ -14,6 +14,7 @@ from warehouse_schema.code_version import code_version
 from warehouse_schema.manifest import Manifest, TableVersion, publish_manifest
 from warehouse_schema.row_filter import other_rows
 from warehouse_schema.table import Table
+from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.runs import LINEAGE
 
 if TYPE_CHECKING:
@@ -109,6 +110,13 @@ class Commit:
                 for nothing.
         """
         self.replace(table, self._keep_others(table, keys))
+
+    def rewrite_rest(self) -> None:
+        """Write every table that this commit has not written anew, its rows unchanged."""
+        for name, version in self._base.tables.items():
+            if name not in self._written:
+                table = TABLES[name]
+                self._write(table, self._store.read_version(table, version), is_append=False)
 
     def publish(self) -> None:
         """Write lineage and publish the manifest; called once, by ``Store.commit``."""

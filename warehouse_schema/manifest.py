@@ -17,6 +17,7 @@ from pathlib import Path
 from warehouse_schema.errors import WarehouseError
 
 FOLDER = "_manifests"
+HISTORY_START = "history_start"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,44 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def list_versions(warehouse: Path) -> list[int]:
-    """Numbers of all published manifests, rising."""
+def list_versions(warehouse: Path, *, is_ended_included: bool = False) -> list[int]:
+    """Numbers of all published manifests, rising.
+
+    Args:
+        warehouse: The warehouse folder.
+        is_ended_included: True counts files of versions that an erasure has ended but not yet
+            removed.
+    """
     folder = warehouse / FOLDER
-    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json")) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    numbers = sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+    first = 0 if is_ended_included else history_start(warehouse)[0]
+    return [number for number in numbers if number >= first]
+
+
+def history_start(warehouse: Path) -> tuple[int, str]:
+    """First version that can be read and the time of the last erasure; 0 where there was none."""
+    path = warehouse / FOLDER / HISTORY_START
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return int(content["version"]), str(content["erased_datetime"])
+    except FileNotFoundError:
+        return 0, ""
+    except (ValueError, TypeError, KeyError):
+        raise WarehouseError(
+            f"{FOLDER}/{HISTORY_START} is torn or was edited. Restore it from a backup."
+        ) from None
+
+
+def start_history(warehouse: Path, *, version: int, moment: datetime) -> None:
+    """End every version before this one, durably; they are refused from now on."""
+    content = {"version": version, "erased_datetime": moment.isoformat()}
+    folder = warehouse / FOLDER
+    draft = folder / f".draft-{os.getpid()}-{HISTORY_START}"
+    _write_durably(draft, content)
+    draft.replace(folder / HISTORY_START)
+    _sync_folder(folder)
 
 
 def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
@@ -84,19 +119,22 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
     versions = list_versions(warehouse)
     if version == 0 or (version is None and not versions):
         return Manifest()
-    if version is None:
-        version = versions[-1]
-    elif version not in versions:
-        known = f"1 to {versions[-1]}" if versions else "none yet"
+    chosen = versions[-1] if version is None else version
+    if chosen not in versions:
+        _refuse_erased(warehouse, chosen < history_start(warehouse)[0])
+        known = f"{versions[0]} to {versions[-1]}" if versions else "none yet"
         raise WarehouseError(
             f"--at: there is no warehouse version {version} (published: {known}). "
             "Ask for a published one."
         )
-    path = warehouse / FOLDER / f"{version:08d}.json"
+    path = warehouse / FOLDER / f"{chosen:08d}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         tables = {name: TableVersion(**row) for name, row in content.pop("tables").items()}
         return Manifest(tables=tables, **content)
+    except FileNotFoundError:
+        # An erasure has ended it between the two looks.
+        return read_manifest(warehouse, version)
     except (ValueError, TypeError, KeyError):
         raise WarehouseError(
             f"Manifest {path.name} is torn or was edited. Restore it from a backup, or move it "
@@ -127,7 +165,17 @@ def manifest_at(warehouse: Path, at: str | int | None) -> Manifest:
         manifest = read_manifest(warehouse, version)
         if datetime.fromisoformat(manifest.created_datetime) <= moment:
             return manifest
+    _refuse_erased(warehouse, history_start(warehouse)[0] > 0)
     raise WarehouseError(f"--at: nothing had been published by {at}. Ask for a later time.")
+
+
+def _refuse_erased(warehouse: Path, is_erased: bool) -> None:
+    if is_erased:
+        first, moment = history_start(warehouse)
+        raise WarehouseError(
+            f"--at: the history before version {first} ended on {moment[:19]} UTC, when a "
+            f"patient was erased. Ask for version {first} or later."
+        )
 
 
 def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
@@ -139,10 +187,7 @@ def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
     folder = warehouse / FOLDER
     folder.mkdir(exist_ok=True)
     draft = folder / f".draft-{os.getpid()}-{manifest.version}"
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
+    _write_durably(draft, asdict(manifest))
     try:
         os.link(draft, folder / f"{manifest.version:08d}.json")
     except FileExistsError:
@@ -151,6 +196,17 @@ def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
         ) from None
     finally:
         draft.unlink()
+    _sync_folder(folder)
+
+
+def _write_durably(path: Path, content: Mapping[str, object]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -42,6 +42,7 @@ def run_query(store: Store, sql: str, *, at: str | int | None = None) -> pa.Tabl
         result = connection.execute(statements[0])
         return result.to_arrow_table()
     except duckdb.Error as error:
+        store.refuse_where_erased()
         raise QueryError(
             f"sql: {str(error).splitlines()[0]}. `ribline tables` lists tables and columns."
         ) from None

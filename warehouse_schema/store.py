@@ -25,6 +25,7 @@ from warehouse_schema.manifest import (
     TableVersion,
     configuration_hash,
     file_sha256,
+    history_start,
     manifest_at,
 )
 from warehouse_schema.row_filter import row_condition
@@ -44,6 +45,7 @@ class Store:
         # Delta answers with absolute paths.
         self.home = Home(home.root.resolve()).create()
         self._verified: set[Path] = set()
+        self._history_start = history_start(self.home.warehouse)[0]
 
     def table_folder(self, table: Table) -> Path:
         """Folder of the table's Delta log and data files."""
@@ -93,7 +95,11 @@ class Store:
         condition = row_condition(where or {})
         wanted = sorted({*(columns or table.schema.names), *table.primary_key})
         rows = ds.dataset([str(file) for file in files], schema=nullable, format="parquet")
-        rows = rows.to_table(columns=wanted, filter=condition)
+        try:
+            rows = rows.to_table(columns=wanted, filter=condition)
+        except FileNotFoundError:
+            self.refuse_where_erased()
+            raise
         rows = rows.sort_by([(name, "ascending") for name in table.primary_key])
         chosen = [name for name in table.schema.names if name in (columns or table.schema.names)]
         return rows.select(chosen).cast(pa.schema([table.schema.field(name) for name in chosen]))
@@ -110,6 +116,7 @@ class Store:
             path = folder / name
             if path not in self._verified:
                 if not path.is_file() or file_sha256(path) != sha256:
+                    self.refuse_where_erased()
                     state = "altered" if path.is_file() else "missing"
                     raise WarehouseError(
                         f"Table {table.name}: data file {name} is {state}. Restore it from a "
@@ -131,7 +138,8 @@ class Store:
         """Write tables; all of them become visible when the block ends without an error.
 
         One writer at a time: others wait for the lock, which the operating system takes from a
-        process that dies.
+        process that dies. A store that was opened before a patient was erased may hold that
+        patient's rows and is refused.
 
         Args:
             stage: Name of the stage, kept in lineage.
@@ -139,8 +147,12 @@ class Store:
             run_id: Training run, for training and evaluation stages.
             is_recorded: True publishes also where no table changed, so that the stage's next run
                 knows what this one has read.
+
+        Raises:
+            WarehouseError: A patient was erased since the store was opened.
         """
-        with FileLock(self.home.warehouse / ".writer.lock"):
+        with self.writer_lock():
+            self.refuse_where_erased()
             commit = Commit(
                 store=self,
                 base=self.manifest(),
@@ -151,6 +163,27 @@ class Store:
             )
             yield commit
             commit.publish()
+
+    def writer_lock(self) -> FileLock:
+        """The lock that a writer holds; the operating system takes it from one that dies."""
+        return FileLock(self.home.warehouse / ".writer.lock")
+
+    def renew(self) -> None:
+        """Accept the history as it begins now; for the writer that has just ended the old one."""
+        self._history_start = history_start(self.home.warehouse)[0]
+
+    def refuse_where_erased(self) -> None:
+        """Tell a reader or writer whose files an erasure has removed under it.
+
+        Raises:
+            WarehouseError: A patient was erased since the store was opened.
+        """
+        start, moment = history_start(self.home.warehouse)
+        if start != self._history_start:
+            raise WarehouseError(
+                f"A patient was erased on {moment[:19]} UTC, after this had begun to read. "
+                "Nothing was written; run it again."
+            )
 
     def describe_version(
         self, table: Table, delta: DeltaTable, known: Mapping[str, str]

@@ -29,6 +29,7 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
+from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
@@ -39,8 +40,10 @@ __all__ = [
     "definitions",
     "draw_annotation_sample",
     "evaluate",
+    "export_dicom",
     "extract",
     "flat_counts",
+    "forget_patients",
     "image_source",
     "import_boxes",
     "import_public",

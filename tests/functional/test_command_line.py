@@ -24,6 +24,7 @@ COMMANDS = [
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),
     *("train", "predict", "evaluate", "report"),
+    *("forget-patient", "export-dicom"),
     *("explain", "diff-labels", "review-sample", "review-import"),
 ]
 

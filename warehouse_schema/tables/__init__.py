@@ -15,6 +15,7 @@ TABLES: dict[str, Table] = {
         pacs.PACS_QUERIES,
         pacs.PACS_STUDIES,
         pacs.PACS_INSTANCES,
+        records.OPT_OUTS,
         imaging.IMAGES,
         imaging.IMAGE_PIXELS,
         imaging.IMAGE_LINKS,

@@ -116,3 +116,15 @@ IMAGE_SOURCES = Table(
         text("source_sha256", "SHA-256 of the source file."),
     ),
 )
+
+OPT_OUTS = Table(
+    name="opt_outs",
+    area="restricted",
+    meaning="One patient identifier that is never read again: its patient was forgotten.",
+    primary_key=("opt_out_id",),
+    columns=(
+        text("opt_out_id", "Keyed hash of the source's patient identifier, of a kind of its own."),
+        text("source", "Site mapping or dataset."),
+        moment("opted_out_datetime", "When the patient was forgotten.", is_volatile=True),
+    ),
+)

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -38,6 +39,26 @@ def test_dates_move_back_by_whole_days_within_a_year(identifier: str) -> None:
     assert shifted is not None
     assert (shifted.hour, shifted.minute) == (13, 5)
     assert (shifted - moment).days == days
+
+
+@given(
+    st.text(min_size=1, max_size=12),
+    st.lists(st.datetimes(datetime(1900, 1, 1), datetime(2399, 1, 1)), min_size=2, max_size=6),
+)
+def test_intervals_between_a_patients_dates_stay(identifier: str, moments: list[datetime]) -> None:
+    days = Pseudonymizer(key=KEY, source="a").date_shift_days(identifier)
+    before = [each.replace(tzinfo=UTC) for each in moments]
+    after = [shift_datetime(each, days) for each in before]
+    assert [a - after[0] for a in after] == [b - before[0] for b in before]  # type: ignore[operator]
+    assert all(a < b for a, b in zip(after, before, strict=True))  # type: ignore[operator]
+
+
+def test_uids_are_valid_keyed_and_apart_from_pseudonyms() -> None:
+    names = Pseudonymizer(key=KEY, source="a")
+    uid = names.uid("1.2.3")
+    assert re.fullmatch(r"2\.25\.[1-9][0-9]{1,38}", uid)
+    assert uid == names.uid("1.2.3") != names.of_source("b").uid("1.2.3")
+    assert len({names.uid(f"1.2.{n}") for n in range(1000)}) == 1000
 
 
 def test_a_short_key_is_refused_without_showing_it() -> None:
