@@ -42,6 +42,10 @@ KINDS = {
     "mention_id": ("row", "M-{0}"),
     "evidence_id": ("row", "E-{0}"),
     "annotation_id": ("row", "B-{0}"),
+    "reading_id": ("row", "R-{0}"),
+    "consensus_id": ("row", "C-{0}"),
+    "annotation_id_a": ("row", "BA-{0}"),
+    "annotation_id_b": ("row", "BB-{0}"),
     "note_series_id": ("note_series", "S-{0}"),
 }
 
@@ -95,6 +99,7 @@ def fill(home: Path) -> Store:
             "map_path": "runs/run-1/maps/m.npy",
             "map_row": n,
         },
+        "pacs_queries": lambda n: {"pseudonym": pseudonym("patient_id", PEOPLE[n])},
         "cohort": lambda n: {"fold": 0, "split": ("test", "train", "test")[n]},
     }
     rows = {

@@ -14,7 +14,7 @@ from nlp_labeling.image_labels import LabelSummary, label_images
 from nlp_labeling.mining import mine_mentions
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
-from warehouse_schema.table import Table
+from warehouse_schema.table import INTEGERS, TEXTS, Table
 from warehouse_schema.tables.imaging import IMAGE_LINKS, IMAGES
 from warehouse_schema.tables.labels import IMAGE_LABELS
 from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, NOTES
@@ -30,6 +30,8 @@ def blank(table: Table, **values: Any) -> dict[str, Any]:
         pa.int64(): 1,
         pa.float64(): 1.0,
         pa.bool_(): False,
+        TEXTS: [],
+        INTEGERS: [],
     }
     row = {
         column.name: None if column.null_meaning else defaults.get(column.type, STUDY)

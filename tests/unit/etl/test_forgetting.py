@@ -41,6 +41,7 @@ from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.imaging import IMAGE_PIXELS
+from warehouse_schema.tables.pacs import PACS_QUERIES
 from warehouse_schema.tables.records import IDENTITIES, NOTES, OPT_OUTS, PATIENTS
 from warehouse_schema.tables.runs import QUARANTINE
 
@@ -194,7 +195,7 @@ def test_a_film_that_was_filed_under_the_wrong_name_stays_with_its_owner(store: 
             for row in store.read(table).to_pylist()
         ]
         for name, table in TABLES.items()
-        if owner_column(table) == "patient_id" and table is not PATIENTS
+        if owner_column(table) == "patient_id" and table not in (PATIENTS, PACS_QUERIES)
     }
     write(store, moved)
     before = store.read(TABLES["image_labels"])
