@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from io import BytesIO
 from typing import Any
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -88,14 +89,36 @@ def open_dataset(content: bytes) -> Dataset:
     """
     if len(content) > MAX_FILE_BYTES:
         raise UnusableFileError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-    _check_inflation(content)
     try:
-        dataset = pydicom.dcmread(BytesIO(content))
+        return _parse(content)
+    except UnusableFileError:
+        raise
     except InvalidDicomError:
         raise UnusableFileError("not a DICOM file") from None
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged file may raise anything in the parser
         raise UnusableFileError("the DICOM header is damaged") from None
+
+
+def _parse(content: bytes) -> Dataset:
+    """pydicom's reading, except that a deflated data set is inflated here, where it is capped."""
+    file = BytesIO(content)
+    read_preamble(file, force=False)
+    meta = FileMetaDataset(
+        read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_past_meta)
+    )
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return pydicom.dcmread(file)
+    inflated = BytesIO(_inflate(content[file.tell() :]))
+    dataset = read_dataset(inflated, is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = meta
     return dataset
+
+
+def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group != 2
 
 
 def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
@@ -111,12 +134,7 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     sop_instance_uid = _text(dataset, "SOPInstanceUID")
     if sop_instance_uid is None:
         raise UnusableFileError("no SOP Instance UID")
-    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
-    if not rows or not columns or "PixelData" not in dataset:
-        raise UnusableFileError("no image in the file")
-    n_frames = _integer(dataset, "NumberOfFrames") or 1
-    if rows * columns * n_frames > MAX_PIXELS:
-        raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
+    rows, columns, n_frames = check_size(dataset)
     acquired = _acquired(dataset, zone)
     return HeaderFacts(
         patient_identifier=_text(dataset, "PatientID"),
@@ -154,23 +172,35 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     )
 
 
-def _check_inflation(content: bytes) -> None:
-    """Refuse a deflated file that would grow beyond the cap, without inflating more than that."""
-    group_length_tag = b"\x02\x00\x00\x00UL\x04\x00"
-    if DeflatedExplicitVRLittleEndian.encode() not in content[:4096]:
-        return
-    if content[128:140] != b"DICM" + group_length_tag:
-        return
-    start = 144 + int.from_bytes(content[140:144], "little")
+def check_size(dataset: Dataset) -> tuple[int, int, int]:
+    """Rows, columns and frames, before anything is allocated for them.
+
+    Raises:
+        UnusableFileError: No image, or more pixels than MAX_PIXELS.
+    """
+    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    if rows is None or columns is None or min(rows, columns) < 1 or "PixelData" not in dataset:
+        raise UnusableFileError("no image in the file")
+    n_frames = max(_integer(dataset, "NumberOfFrames") or 1, 1)
+    if rows * columns * n_frames > MAX_PIXELS:
+        raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
+    return rows, columns, n_frames
+
+
+def _inflate(content: bytes) -> bytes:
+    """Inflate a deflated data set (PS3.5 A.5), never beyond the cap.
+
+    Raises:
+        UnusableFileError: It would grow beyond MAX_INFLATED_BYTES.
+        zlib.error: It is damaged.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    with suppress(zlib.error):
-        n_bytes = 0
-        data = content[start:]
-        while data and not inflater.eof:
-            n_bytes += len(inflater.decompress(data, 2**20))
-            data = inflater.unconsumed_tail
-            if n_bytes > MAX_INFLATED_BYTES:
-                raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
+    inflated = inflater.decompress(content, MAX_INFLATED_BYTES)
+    if not inflater.eof and inflater.unconsumed_tail:
+        raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
+    if not inflater.eof:
+        raise UnusableFileError("the deflated data are cut short")
+    return inflated
 
 
 def _text(dataset: Dataset, tag: str) -> str | None:

@@ -93,7 +93,7 @@ def _read_content(order: ReadingOrder, content: bytes, sha256: str) -> FilmReadi
     film, geometry = None, None
     is_needed = selection.is_frontal_chest is None or sha256 not in order.cached_sha256
     if selection.is_frontal_chest is not False and is_needed:
-        grey = decode_film(dataset)
+        grey = decode_film(dataset, size_px=order.size_px)
         if grey.shape != (facts.rows_px, facts.columns_px):
             raise UnusableFileError("the pixel data do not have the header's rows and columns")
         film, geometry = square_film(grey, order.size_px)
