@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from etl.dicom_header import UnusableFileError, check_size
-from etl.stored_pixels import StoredPixels, read_stored_pixels
+from etl.stored_pixels import Codes, StoredPixels, read_stored_pixels
 
 # Raise when a change alters pixels: cached films of the old transform are then made again.
 TRANSFORM_VERSION = 2
@@ -26,6 +26,8 @@ TRANSFORM_VERSION = 2
 PERCENTILES = (0.1, 99.9)
 MIN_SPREAD_SHARE = 0.02
 MAX_UINT16 = 65535
+# Grey levels are counted on about so many pixels; percentiles need no more.
+N_COUNTED_PIXELS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +82,9 @@ def _grey_levels(
 ) -> NDArray[np.uint16]:
     """Map every code that occurs once, through a table, instead of every pixel."""
     n_codes = len(stored.values)
-    histogram = cv2.calcHist([stored.codes], [0], None, [n_codes], [0, n_codes])
-    present = np.flatnonzero(histogram)
-    counts = histogram.ravel()[present].astype(np.int64)
-    values = stored.values[present]
+    lowest, highest = (int(code) for code in cv2.minMaxLoc(stored.codes)[:2])
+    values = stored.values[lowest : highest + 1]
+    counts = _count_codes(stored.codes, n_codes)[lowest : highest + 1]
     is_padding = _is_padding(dataset, values)
     counts[is_padding] = 0
     try:
@@ -99,9 +100,15 @@ def _grey_levels(
         shares = 1.0 - shares
     shares[is_padding] = 0.0
     table = np.zeros(n_codes, dtype=np.uint16)
-    table[present] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
-    grey: NDArray[np.uint16] = cv2.LUT(stored.codes, table)
-    return grey
+    table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
+    return np.asarray(cv2.LUT(stored.codes, table), dtype=np.uint16)
+
+
+def _count_codes(codes: Codes, n_codes: int) -> NDArray[np.int64]:
+    """How often each code occurs, in every row or in evenly spaced ones of a large image."""
+    step = max(1, codes.size // N_COUNTED_PIXELS)
+    histogram = cv2.calcHist([codes[::step]], [0], None, [n_codes], [0, n_codes])
+    return np.asarray(histogram.ravel(), dtype=np.int64)
 
 
 def _presentation(
@@ -195,7 +202,9 @@ def square_film(
         raise UnusableFileError("the image is a line, not a film")
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     # One scale both ways, and not two that reach the rounded sides, so that the geometry is exact.
-    resized = cv2.resize(np.ascontiguousarray(grey), None, fx=scale, fy=scale, interpolation=kind)
+    resized = np.asarray(
+        cv2.resize(np.ascontiguousarray(grey), None, fx=scale, fy=scale, interpolation=kind)
+    )
     height, width = resized.shape
     if resized.dtype == np.uint16:
         resized = ((resized.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -16,7 +16,7 @@ from io import BytesIO
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
@@ -163,8 +163,8 @@ def _run_length(frame: bytes, pixel_format: PixelFormat) -> StoredPixels:
         raise UnusableFileError("the pixel data cannot be decoded")
     kind = "<u2" if pixel_format.bits_allocated == 16 else "u1"
     content = imagecodecs.dicomrle_decode(frame, kind)
-    return _uncoded(np.frombuffer(content, dtype=kind)[: n_bytes // np.dtype(kind).itemsize],
-                    pixel_format)  # fmt: skip
+    n_pixels = pixel_format.rows_px * pixel_format.columns_px
+    return _uncoded(np.frombuffer(content, dtype=kind)[:n_pixels], pixel_format)
 
 
 def _uncoded(codes: NDArray[np.generic], pixel_format: PixelFormat) -> StoredPixels:
@@ -203,16 +203,16 @@ def _codestream(
 
 
 def _decode_whole(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
-    decode = imagecodecs.jpeg8_decode
-    if syntax in JPEG_LS:
-        decode = imagecodecs.jpegls_decode
-    elif syntax in HTJ2K:
-        decode = imagecodecs.htj2k_decode
     kind = np.dtype(np.uint8 if header.precision <= 8 else np.uint16)
     signed = np.dtype(f"i{kind.itemsize}") if header.is_signed else kind
     # A given output makes the decoder refuse an image of another size before it allocates.
     plane = np.empty((header.rows_px, header.columns_px), dtype=signed)
-    decode(frame, out=plane)
+    if syntax in JPEG:
+        imagecodecs.jpeg8_decode(frame, out=plane)
+    elif syntax in JPEG_LS:
+        imagecodecs.jpegls_decode(frame, out=plane)
+    else:
+        imagecodecs.htj2k_decode(frame, out=plane)
     return plane.view(kind)
 
 
@@ -223,7 +223,7 @@ def _jpeg_2000(
     # Bits above Bits Stored are no part of a smooth image, so only the whole can be masked.
     if size_px is not None and header.precision <= pixel_format.bits_stored:
         n_halvings = usable_halvings(header, size_px)
-    with Image.open(BytesIO(frame), formats=("JPEG2000",)) as image:
+    with Jpeg2KImageFile(BytesIO(frame)) as image:
         image.reduce = n_halvings
         codes: Codes = np.asarray(image)
     if codes.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or codes.ndim != 2:
@@ -240,7 +240,7 @@ def _jpeg_2000(
 
 def _masked(bits: NDArray[np.int32], n_bits: int, *, is_signed: bool) -> NDArray[np.int32]:
     """The lowest ``n_bits``, as two's complement where the values are signed."""
-    values = bits & (2**n_bits - 1)
+    values: NDArray[np.int32] = bits & (2**n_bits - 1)
     if is_signed:
-        values = values - ((values >> (n_bits - 1)) << n_bits)
+        values -= (values >> (n_bits - 1)) << n_bits
     return values

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from etl.codestream_header import CodestreamHeader
 
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
 # The lower resolution has at least this many pixels for one of the result; below, fine lines blur.
 MIN_PIXELS_PER_RESULT = 1.4
 # Synthesis low-pass filters (ITU-T T.800 Annex F; Daubechies and Feauveau), weights of the
@@ -38,12 +39,12 @@ def usable_halvings(header: CodestreamHeader, size_px: int) -> int:
 
 
 def add_empty_details(
-    low: NDArray[np.uint8] | NDArray[np.uint16],
+    low: Samples,
     *,
     shape: tuple[int, int],
     n_halvings: int,
     is_reversible: bool,
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+) -> Samples:
     """Inverse wavelet transform of a low-pass image whose detail bands are zero.
 
     Args:
@@ -69,18 +70,11 @@ def add_empty_details(
     return image
 
 
-def _filter(
-    image: NDArray[np.uint8] | NDArray[np.uint16],
-    weights: tuple[float, float, float, float],
-    *,
-    is_row: bool,
-) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def _filter(image: Samples, weights: tuple[float, float, float, float], *, is_row: bool) -> Samples:
     """Weighted sum of the samples k-1 to k+2, the edges repeated."""
     if weights == EVEN_53:
         return image
+    # The middle of the kernel is the weight of sample k.
     kernel = np.array((0.0, *weights), dtype=np.float32).reshape((1, 5) if is_row else (5, 1))
-    # The kernel's middle is its third weight, so the sample k.
-    filtered: NDArray[np.uint8] | NDArray[np.uint16] = cv2.filter2D(
-        image, -1, kernel, borderType=cv2.BORDER_REPLICATE
-    )
-    return filtered
+    filtered = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(filtered, dtype=image.dtype)

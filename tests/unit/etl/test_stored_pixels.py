@@ -15,11 +15,11 @@ import pydicom
 import pydicom.uid as uids
 import pytest
 from pydicom.dataset import Dataset
+from unit.etl.compressed_twins import BASELINE, LOSSLESS, LOSSY, Twin
 
 from etl.dicom_header import UnusableFileError, open_dataset
 from etl.film_pixels import decode_film, square_film
 from etl.stored_pixels import read_stored_pixels
-from unit.etl.compressed_twins import BASELINE, LOSSLESS, LOSSY, Twin
 
 MakeFilm = Callable[..., Dataset]
 SHARED = Path(os.environ.get("RIBLINE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -93,11 +93,12 @@ NATIVE_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("syntax", "allocated", "stored", "high_bit", "is_signed"), NATIVE_CASES)
+@pytest.mark.parametrize("case", NATIVE_CASES, ids=lambda case: "-".join(map(str, case[1:])))
 def test_bits_outside_bits_stored_never_count(
-    make_film: MakeFilm, syntax: str, allocated: int, stored: int, high_bit: int, is_signed: bool
+    make_film: MakeFilm, case: tuple[str, int, int, int, bool]
 ) -> None:
     """Garbage above High Bit and below the lowest bit, as overlays and old scanners leave it."""
+    syntax, allocated, stored, high_bit, is_signed = case
     values = anatomy(rows=160, columns=131, bits=stored).astype(np.int32)
     values -= 2 ** (stored - 1) if is_signed else 0
     low_bit = high_bit + 1 - stored
@@ -157,10 +158,11 @@ DCMTK = [
 
 
 @pytest.mark.skipif(shutil.which("dcmcjpeg") is None, reason="the Debian package dcmtk is missing")
-@pytest.mark.parametrize(("tool", "options", "syntax", "bound"), DCMTK)
+@pytest.mark.parametrize("case", DCMTK, ids=lambda case: " ".join([case[0], *case[1]]))
 def test_what_another_toolkit_wrote_is_read_alike(
-    tmp_path: Path, make_film: MakeFilm, tool: str, options: list[str], syntax: str, bound: int
+    tmp_path: Path, make_film: MakeFilm, case: tuple[str, list[str], str, int]
 ) -> None:
+    tool, options, syntax, bound = case
     image = anatomy()
     source, target = tmp_path / "plain.dcm", tmp_path / "other.dcm"
     make_film(image, WindowCenter=2048, WindowWidth=4096).save_as(source, enforce_file_format=True)
