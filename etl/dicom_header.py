@@ -22,6 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_INFLATED_BYTES = 512 * 2**20
+TOO_LARGE = f"the file is larger than {MAX_FILE_BYTES >> 20} MiB"
 MAX_PIXELS = 64 * 10**6
 DESCRIPTION_TAGS = (
     "SeriesDescription",
@@ -48,7 +49,10 @@ class HeaderFacts:
         acquired: UTC moment of acquisition, unshifted.
         study_year: Year of the study.
         age_years: Patient's Age (0010,1010).
-        pixel_spacing_mm: Row spacing, detector plane before calibrated.
+        pixel_spacing_mm: Spacing between rows (PS3.3 10.7.1.3: the first value).
+        column_spacing_mm: Spacing between columns.
+        spacing_origin: detector (Imager Pixel Spacing), else calibrated or unstated (Pixel Spacing
+            with or without a Calibration Type), else scanned (Nominal Scanned Pixel Spacing).
     """
 
     patient_identifier: str | None
@@ -79,6 +83,8 @@ class HeaderFacts:
     n_samples: int
     pixel_spacing_mm: float | None
     is_synthetic: bool
+    column_spacing_mm: float | None = None
+    spacing_origin: str | None = None
 
 
 def open_dataset(content: bytes) -> Dataset:
@@ -88,7 +94,7 @@ def open_dataset(content: bytes) -> Dataset:
         UnusableFileError: Not DICOM, damaged, or too large.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise UnusableFileError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise UnusableFileError(TOO_LARGE)
     try:
         return _parse(content)
     except UnusableFileError:
@@ -136,6 +142,7 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
         raise UnusableFileError("no SOP Instance UID")
     rows, columns, n_frames = check_size(dataset)
     acquired = _acquired(dataset, zone)
+    row_spacing, column_spacing, spacing_origin = _spacing(dataset)
     return HeaderFacts(
         patient_identifier=_text(dataset, "PatientID"),
         sop_instance_uid=sop_instance_uid,
@@ -165,7 +172,9 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
         columns_px=columns,
         n_frames=n_frames,
         n_samples=_integer(dataset, "SamplesPerPixel") or 1,
-        pixel_spacing_mm=_spacing(dataset),
+        pixel_spacing_mm=row_spacing,
+        column_spacing_mm=column_spacing,
+        spacing_origin=spacing_origin,
         is_synthetic=any(
             "SYNTHETIC" in str(dataset.get(tag, "")).upper() for tag in SYNTHETIC_TAGS
         ),
@@ -296,12 +305,18 @@ def _age(dataset: Dataset) -> float | None:
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
 
 
-def _spacing(dataset: Dataset) -> float | None:
-    for tag in ("ImagerPixelSpacing", "PixelSpacing"):
+def _spacing(dataset: Dataset) -> tuple[float | None, float | None, str | None]:
+    """Row and column spacing in mm and their origin (PS3.3 10.7.1)."""
+    is_calibrated = _text(dataset, "PixelSpacingCalibrationType") in {"GEOMETRY", "FIDUCIAL"}
+    for tag, origin in (
+        ("ImagerPixelSpacing", "detector"),
+        ("PixelSpacing", "calibrated" if is_calibrated else "unstated"),
+        ("NominalScannedPixelSpacing", "scanned"),
+    ):
         try:
-            spacing = float(_value(dataset, tag)[0])
-        except (TypeError, ValueError, IndexError):
+            row, column = (float(each) for each in _value(dataset, tag))
+        except (TypeError, ValueError, OverflowError):
             continue
-        if 0.01 <= spacing <= 10:
-            return spacing
-    return None
+        if 0.01 <= row <= 10 and 0.01 <= column <= 10:
+            return row, column, origin
+    return None, None, None

@@ -5,39 +5,46 @@ Workers come from a fork server, which has no threads, locks or secrets of the p
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
+import os
 import resource
 import signal
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
 import cv2
 
-from etl.film_reading import FilmReading, ReadingOrder
+from etl.film_reading import FilmReading, ReadingOrder, hash_file
 
 MAX_WORKER_BYTES = 6 * 2**30
 MAX_SECONDS = 120
 # Films that may wait for their turn, per worker; bounds the memory that they take.
 N_WAITING = 8
+_cached_sha256: frozenset[str] = frozenset()
 
 
 def read_films(
-    orders: Iterable[ReadingOrder], *, n_processes: int, max_seconds: int = MAX_SECONDS
+    orders: Iterable[ReadingOrder],
+    *,
+    n_processes: int,
+    cached_sha256: Set[str] = frozenset(),
+    max_seconds: int = MAX_SECONDS,
 ) -> Iterator[FilmReading]:
     """Read files in worker processes and yield the readings in the order given.
 
     Args:
         orders: What to read.
         n_processes: Workers; the readings do not depend on it.
+        cached_sha256: Source hashes whose film is in the cache already; each worker gets them once.
         max_seconds: Time that one file may take.
     """
     remaining = iter(orders)
     waiting: deque[tuple[ReadingOrder, Future[FilmReading]]] = deque()
-    pool = _make_pool(n_processes)
+    pool = _make_pool(n_processes, cached_sha256)
     try:
         while True:
             for order in islice(remaining, n_processes * N_WAITING - len(waiting)):
@@ -51,9 +58,9 @@ def read_films(
                 # Any of the waiting files may be the one: each gets a worker of its own.
                 pool.shutdown(wait=False)
                 for suspect in [order, *(each for each, _ in waiting)]:
-                    yield _read_alone(suspect, max_seconds)
+                    yield _read_alone(suspect, max_seconds, cached_sha256)
                 waiting.clear()
-                pool = _make_pool(n_processes)
+                pool = _make_pool(n_processes, cached_sha256)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -69,34 +76,42 @@ def _submit(
         return future
 
 
-def _read_alone(order: ReadingOrder, max_seconds: int) -> FilmReading:
-    with _make_pool(1) as pool:
+def _read_alone(order: ReadingOrder, max_seconds: int, cached_sha256: Set[str]) -> FilmReading:
+    with _make_pool(1, cached_sha256) as pool:
         try:
             return pool.submit(_read_within_limits, order, max_seconds).result()
         except BrokenProcessPool:
+            sha256 = hash_file(order.path) if order.path.is_file() else ""
             fault = f"decoding killed its worker or took more than {max_seconds} s"
-            return FilmReading(path=order.path, source_sha256=_hash(order), fault=fault)
+            return FilmReading(path=order.path, source_sha256=sha256, fault=fault)
 
 
-def _hash(order: ReadingOrder) -> str:
-    if not order.path.is_file():
-        return ""
-    with order.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _make_pool(n_processes: int) -> ProcessPoolExecutor:
+def _make_pool(n_processes: int, cached_sha256: Set[str]) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["etl.film_reading"])
     return ProcessPoolExecutor(
-        max_workers=n_processes, mp_context=context, initializer=_limit_worker
+        max_workers=n_processes,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(frozenset(cached_sha256),),
     )
 
 
-def _limit_worker() -> None:
+def _start_worker(cached_sha256: frozenset[str]) -> None:
+    global _cached_sha256  # noqa: PLW0603 - one set for a process, instead of one with every order
+    _cached_sha256 = cached_sha256
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_WORKER_BYTES, MAX_WORKER_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end_with_parent() -> None:
+    """Without this, the workers of an ingest that is killed would wait for orders for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read_within_limits(order: ReadingOrder, max_seconds: int) -> FilmReading:
@@ -104,6 +119,6 @@ def _read_within_limits(order: ReadingOrder, max_seconds: int) -> FilmReading:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(max_seconds)
     try:
-        return order.read()
+        return order.read(_cached_sha256)
     finally:
         signal.alarm(0)

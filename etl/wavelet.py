@@ -7,13 +7,16 @@ source's own grid; what is done to a whole decoded image then applies unchanged.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from etl.codestream_header import CodestreamHeader
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
+# uint8 or uint16.
+Samples = NDArray[Any]
 # The lower resolution has at least this many pixels for one of the result; below, fine lines blur.
 MIN_PIXELS_PER_RESULT = 1.4
 # Synthesis low-pass filters (ITU-T T.800 Annex F; Daubechies and Feauveau), weights of the
@@ -58,7 +61,7 @@ def add_empty_details(
     """
     even, odd = (EVEN_53, ODD_53) if is_reversible else (EVEN_97, ODD_97)
     image = low
-    for level in range(n_halvings - 1, -1, -1):
+    for level in reversed(range(n_halvings)):
         rows, columns = (-(-side >> level) for side in shape)
         wide = np.empty((image.shape[0], 2 * image.shape[1]), dtype=image.dtype)
         wide[:, 0::2] = _filter(image, even, is_row=True)
@@ -66,8 +69,8 @@ def add_empty_details(
         full = np.empty((2 * image.shape[0], wide.shape[1]), dtype=image.dtype)
         full[0::2] = _filter(wide, even, is_row=False)
         full[1::2] = _filter(wide, odd, is_row=False)
-        image = np.ascontiguousarray(full[:rows, :columns])
-    return image
+        image = full[:rows, :columns]
+    return np.ascontiguousarray(image)
 
 
 def _filter(image: Samples, weights: tuple[float, float, float, float], *, is_row: bool) -> Samples:

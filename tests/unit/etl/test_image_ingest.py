@@ -60,8 +60,8 @@ def patients(store: Store, put: Callable[..., None], key: str) -> Pseudonymizer:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read without workers, which is quicker; the workers have tests of their own."""
 
-    def read_here(orders: Any, *, n_processes: int) -> Any:
-        return map(read_film_file, orders)
+    def read_here(orders: Any, *, n_processes: int, cached_sha256: Any) -> Any:
+        return (read_film_file(order, cached_sha256) for order in orders)
 
     monkeypatch.setattr(etl.image_ingest, "read_films", read_here)
 
