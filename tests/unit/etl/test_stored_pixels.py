@@ -9,13 +9,13 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pydicom
 import pydicom.uid as uids
 import pytest
 from pydicom.dataset import Dataset
 from unit.etl.compressed_twins import BASELINE, LOSSLESS, LOSSY, Twin
+from unit.etl.conftest import anatomy
 
 from etl.dicom_header import UnusableFileError, open_dataset
 from etl.film_pixels import decode_film, square_film
@@ -23,15 +23,6 @@ from etl.stored_pixels import read_stored_pixels
 
 MakeFilm = Callable[..., Dataset]
 SHARED = Path(os.environ.get("RIBLINE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
-
-
-def anatomy(rows: int = 160, columns: int = 130, bits: int = 12) -> np.ndarray:
-    """A smooth image with noise, as films are."""
-    generator = np.random.default_rng(rows)
-    coarse = generator.random((9, 7), dtype=np.float32)
-    smooth = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    image = smooth * 2**bits * 0.8 + generator.normal(0, 2**bits / 400, (rows, columns))
-    return np.clip(image, 0, 2**bits - 1).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def saved(dataset: Dataset) -> bytes:
