@@ -4,8 +4,8 @@ A decoder hands over codes; a table says which stored value each code stands for
 (garbage, embedded overlays), a displaced High Bit, two's complement and the scaling of decoders
 all go into that table (DICOM PS3.5 8.1.1), so that no pixel is touched for them.
 
-Decoders: imagecodecs (libjpeg-turbo, CharLS, OpenJPH, RLE) and Pillow (OpenJPEG); which of them
-for what, and why, stands in docs/pixels.md.
+Decoders: imagecodecs (libjpeg-turbo, CharLS, RLE) and Pillow (OpenJPEG); why these stands in
+docs/pixels.md.
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ NATIVE = (
 )
 JPEG = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1)
 JPEG_LS = (uid.JPEGLSLossless, uid.JPEGLSNearLossless)
-JPEG_2000 = (uid.JPEG2000Lossless, uid.JPEG2000)
-HTJ2K = (uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K)
+JPEG_2000 = (
+    uid.JPEG2000Lossless,
+    uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
+)
 END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -112,7 +117,7 @@ def _transfer_syntax(dataset: Dataset) -> uid.UID:
         syntax = uid.ExplicitVRBigEndian
     else:
         syntax = uid.ExplicitVRLittleEndian
-    if syntax not in (*NATIVE, uid.RLELossless, *JPEG, *JPEG_LS, *JPEG_2000, *HTJ2K):
+    if syntax not in (*NATIVE, uid.RLELossless, *JPEG, *JPEG_LS, *JPEG_2000):
         raise UnusableFileError("the transfer syntax is not one of those that Ribline reads")
     return syntax
 
@@ -180,8 +185,7 @@ def _uncoded(codes: NDArray[np.generic], pixel_format: PixelFormat) -> StoredPix
 def _codestream(
     frame: bytes, pixel_format: PixelFormat, syntax: uid.UID, size_px: int | None
 ) -> StoredPixels:
-    is_wavelet = syntax in (*JPEG_2000, *HTJ2K)
-    header = jpeg_2000_header(frame) if is_wavelet else jpeg_header(frame)
+    header = jpeg_2000_header(frame) if syntax in JPEG_2000 else jpeg_header(frame)
     if header is None or header.n_components != 1 or not 1 <= header.precision <= 16:
         raise UnusableFileError("the pixel data cannot be decoded")
     if (header.rows_px, header.columns_px) != pixel_format.shape:
@@ -196,24 +200,20 @@ def _codestream(
         bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32) >> scaled_by
         bits -= 2 ** (header.precision - 1) if header.is_signed else 0
     else:
-        codes = _decode_whole(frame, header, syntax)
+        codes = _jpeg(frame, header, syntax)
         bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32)
     values = _masked(bits, n_bits, is_signed=pixel_format.is_signed)
     return StoredPixels(codes=codes, values=values)
 
 
-def _decode_whole(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
+def _jpeg(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
     kind = np.dtype(np.uint8 if header.precision <= 8 else np.uint16)
-    signed = np.dtype(f"i{kind.itemsize}") if header.is_signed else kind
-    # A given output makes the decoder refuse an image of another size before it allocates.
-    plane = np.empty((header.rows_px, header.columns_px), dtype=signed)
-    if syntax in JPEG:
-        imagecodecs.jpeg8_decode(frame, out=plane)
-    elif syntax in JPEG_LS:
-        imagecodecs.jpegls_decode(frame, out=plane)
-    else:
-        imagecodecs.htj2k_decode(frame, out=plane)
-    return plane.view(kind)
+    # A given output makes the decoder refuse an image of another size before it allocates; zeros,
+    # so that a damaged stream leaves no earlier image behind where it stops.
+    plane = np.zeros((header.rows_px, header.columns_px), dtype=kind)
+    decode = imagecodecs.jpegls_decode if syntax in JPEG_LS else imagecodecs.jpeg8_decode
+    decode(frame, out=plane)
+    return plane
 
 
 def _jpeg_2000(

@@ -135,8 +135,7 @@ def test_any_header_is_read_or_refused(files: list[bytes], data: st.DataObject) 
         content[place : place + data.draw(st.integers(0, 12))] = piece
     try:
         facts = read_header(open_dataset(bytes(content)))
-    except UnusableFileError as error:
-        assert len(str(error)) < 100
+    except UnusableFileError:
         return
     assert select_by_tags(facts).reason
 

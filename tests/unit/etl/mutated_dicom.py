@@ -35,8 +35,15 @@ def corpus(real_folder: Path | None) -> list[bytes]:
         dataset = film_dataset(anatomy(), **_tags(len(files)))
         dataset.file_meta.TransferSyntaxUID = syntax
         files.append(_saved(dataset))
-    real = sorted(real_folder.rglob("*.dcm")) if real_folder else []
-    return files + [path.read_bytes() for path in real if path.stat().st_size < 2**20]
+    paths = sorted(real_folder.rglob("*.dcm")) if real_folder else []
+    real = [path.read_bytes() for path in paths if path.stat().st_size < 2**20]
+    # Named a CR film, a real file of another modality gets as far as its decoder.
+    return 2 * files + [
+        content[: place + 8] + b"CR" + content[place + 10 :]
+        if (place := content.find(b"\x08\x00\x60\x00CS\x02\x00")) > 0
+        else content
+        for content in real
+    ]
 
 
 def mutated(files: Sequence[bytes], number: int) -> bytes:
