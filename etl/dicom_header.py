@@ -21,7 +21,8 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 MAX_FILE_BYTES = 512 * 2**20
-MAX_INFLATED_BYTES = 512 * 2**20
+# Twice the bytes of the largest image that is read.
+MAX_INFLATED_BYTES = 256 * 2**20
 TOO_LARGE = f"the file is larger than {MAX_FILE_BYTES >> 20} MiB"
 MAX_PIXELS = 64 * 10**6
 DESCRIPTION_TAGS = (

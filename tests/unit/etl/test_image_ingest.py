@@ -20,7 +20,7 @@ from warehouse_schema.errors import ArgumentError, SourceError
 from warehouse_schema.pixel_shards import read_film
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
-from warehouse_schema.tables.records import IDENTITIES, NOTES, PATIENTS
+from warehouse_schema.tables.records import IDENTITIES, IMAGE_SOURCES, NOTES, PATIENTS
 from warehouse_schema.tables.runs import QUARANTINE
 
 WriteFilm = Callable[..., Path]
@@ -236,6 +236,40 @@ def test_links_out_of_the_folder_are_not_followed(
     path.symlink_to(outside)
     write_film("b.dcm", SMALL + 1)
     assert ingest().n_files == 1
+
+
+HOSTILE = (
+    "../../../outside", "/etc/passwd", "..\\..\\x", "a\0../../b", "~root", "x;rm -rf *", "%2e%2e%2f",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_identifiers_never_become_paths(
+    *,
+    store: Store,
+    tmp_path: Path,
+    write_film: WriteFilm,
+    ingest: Ingest,
+    in_process: None,
+    text: str,
+) -> None:
+    """Whatever stands in identifiers: files are made under the home alone, named by hashes."""
+    mark = "9" * len(text)
+    names = ("PatientID", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "StationName")
+    path = write_film("a.dcm", SMALL, **dict.fromkeys(names, mark), SOPInstanceUID="1.2.3")
+    content = path.read_bytes().replace(mark.encode(), text.encode())
+    path.write_bytes(content.replace(b"\x08\x00\x18\x00UI\x06\x001.2.3\0",
+                                     b"\x08\x00\x18\x00UI\x06\x00../../"))  # fmt: skip
+    (path.parent / "loop").symlink_to(path.parent)
+    (path.parent / "root").symlink_to("/")
+    before = {each for each in tmp_path.rglob("*") if not each.is_relative_to(store.home.root)}
+    assert ingest(is_patient_required=False).n_images == 1
+    after = {each for each in tmp_path.rglob("*") if not each.is_relative_to(store.home.root)}
+    assert after == before
+    assert store.read(IMAGE_SOURCES)["sop_instance_uid"].to_pylist() == ["../../"]
+    made = [each for each in store.home.root.rglob("*") if each.is_file()]
+    assert not [each for each in made if "outside" in each.name or "passwd" in each.name]
+    assert not [each for each in made if each.is_symlink()]
 
 
 @pytest.mark.parametrize(

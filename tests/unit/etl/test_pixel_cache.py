@@ -88,7 +88,10 @@ def test_a_killed_ingest_shows_nothing_and_the_next_goes_on(
     ingest: Callable[..., IngestSummary],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed at the sixth of seven films: two shards of two films are kept, not decoded again."""
+    """Killed at the sixth of seven films: two shards of two films are kept, not decoded again.
+
+    The killed process's pipes close only when its workers have ended too.
+    """
     for number in range(7):
         write_film(f"{number}.dcm", SMALL + number)
     script = tmp_path / "killed.py"
