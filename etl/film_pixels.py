@@ -207,7 +207,7 @@ def square_film(
     )
     height, width = resized.shape
     if resized.dtype == np.uint16:
-        resized = ((resized.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        resized = np.asarray(cv2.convertScaleAbs(resized, alpha=1 / 257))
     geometry = FilmGeometry(
         size_px=size_px,
         scale=scale,

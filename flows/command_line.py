@@ -59,6 +59,7 @@ for panel, name, function in (
     (DETECTOR, "evaluate", experiments.evaluate),
     (DETECTOR, "report", experiments.report),
     (WAREHOUSE, "sql", warehouse.sql),
+    (WAREHOUSE, "prune-cache", hospital.prune_cache),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "diff-labels", review.diff_labels),
     (OTHER, "synthetic-hospital", hospital.synthetic_hospital),

@@ -16,7 +16,7 @@ from flows.stages.experiments import (
     write_report,
     write_run_report,
 )
-from flows.stages.hospital import extract, import_boxes, ingest_images, link
+from flows.stages.hospital import extract, import_boxes, ingest_images, link, prune_cache
 from flows.stages.labelling import (
     build_cohort,
     definitions,
@@ -52,6 +52,7 @@ __all__ = [
     "open_store",
     "predict",
     "preview_labels",
+    "prune_cache",
     "public_key",
     "recipe_overrides",
     "require_run",

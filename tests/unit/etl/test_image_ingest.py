@@ -239,7 +239,7 @@ def test_links_out_of_the_folder_are_not_followed(
 
 
 HOSTILE = (
-    "../../../outside", "/etc/passwd", "..\\..\\x", "a\0../../b", "~root", "x;rm -rf *", "%2e%2e%2f",
+    "../../../outside", "/etc/passwd", "..\\..\\x", "a\0../../b", "~root", "x;rm -rf *", "%2e%2e%2f"
 )  # fmt: skip
 
 
