@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unit.etl.mutated_dicom import corpus, mutated
 
 from etl.dicom_header import UnusableFileError, open_dataset, read_header
-from etl.film_pool import read_films
+from etl.film_pool import WorkerLimits, read_films
 from etl.film_reading import ReadingOrder
 from etl.film_selection import select_by_tags
 from warehouse_schema.home import Home
@@ -28,7 +28,7 @@ REAL = Path(os.environ.get("RIBLINE_SHARED_DATA", ROOT.parent / "shared" / "data
 N_FILES = 500
 N_SOAK_FILES = 20_000
 SIZE_PX = 64
-MAX_SECONDS = 20
+LIMITS = WorkerLimits(cpu_seconds=20)
 INGEST = """
 import json, sys
 from dataclasses import asdict
@@ -38,7 +38,8 @@ from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 
 def read(orders, **rest):
-    return etl.film_pool.read_films(orders, max_seconds=int(sys.argv[3]), **rest)
+    limits = etl.film_pool.WorkerLimits(cpu_seconds=int(sys.argv[3]))
+    return etl.film_pool.read_films(orders, limits=limits, **rest)
 
 if __name__ == "__main__":
     etl.image_ingest.read_films = read
@@ -64,7 +65,7 @@ def check_range(files: list[bytes], folder: Path, numbers: range) -> None:
     script = folder / "ingest.py"
     script.write_text(INGEST)
     ended = subprocess.run(
-        [sys.executable, script, folder / "home", dicom, str(MAX_SECONDS)],
+        [sys.executable, script, folder / "home", dicom, str(LIMITS.cpu_seconds)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -87,7 +88,7 @@ def check_range(files: list[bytes], folder: Path, numbers: range) -> None:
         for path in sorted(dicom.iterdir(), reverse=True)
     ]
     n_films = 0
-    for reading in read_films(orders, n_processes=1, max_seconds=MAX_SECONDS):
+    for reading in read_films(orders, n_processes=1, limits=LIMITS):
         content = reading.path.read_bytes()
         assert reading.source_sha256 == hashlib.sha256(content).hexdigest()
         image = images.get(reading.source_sha256)

@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from unit.etl.conftest import film_dataset
 
 import etl.film_reading
-from etl.film_pool import read_films
+from etl.film_pool import WorkerLimits, read_films
 from etl.film_reading import ReadingOrder, read_film_file
 
 GIB = 2**30
@@ -102,7 +102,9 @@ def test_every_bomb_costs_its_own_reading(
     contents = [
         content for make, _ in BOMBS.values() for content in (make(), saved(film_dataset()))
     ]
-    readings = list(read_films(orders(contents), n_processes=2, max_bytes=2 * GIB))
+    readings = list(
+        read_films(orders(contents), n_processes=2, limits=WorkerLimits(n_bytes=2 * GIB))
+    )
     assert all(reading.fault is None and reading.film is not None for reading in readings[1::2])
     for reading, (name, (_, reason)) in zip(readings[::2], BOMBS.items(), strict=True):
         assert reason in (reading.fault or ""), name
@@ -117,7 +119,7 @@ def test_a_worker_keeps_to_its_memory(
     frame = bytes(imagecodecs.jpeg2k_encode(image, codecformat="j2k", bitspersample=12))
     film = encapsulated(frame, uids.JPEG2000Lossless, Rows=8000, Columns=8000)
     assert len(film) < 3000
-    (refused,) = read_films(orders([film]), n_processes=1, max_bytes=GIB // 2)
+    (refused,) = read_films(orders([film]), n_processes=1, limits=WorkerLimits(n_bytes=GIB // 2))
     assert refused.fault is not None
 
 
