@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from unit.etl.mutated_dicom import corpus, mutated
 
 from etl.dicom_header import UnusableFileError, open_dataset, read_header
 from etl.film_pool import WorkerLimits, read_films
-from etl.film_reading import ReadingOrder
+from etl.film_reading import ReadingOrder, read_film_file
 from etl.film_selection import select_by_tags
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
@@ -57,11 +58,19 @@ def files() -> list[bytes]:
 
 
 def check_range(files: list[bytes], folder: Path, numbers: range) -> None:
-    """Ingest a range of damaged files and hold the tables against a second reading."""
+    """Ingest a range of files and hold the tables against a second reading.
+
+    A file without damage gives the film of its original; a damaged one ends as the same image, or
+    with the same reason in quarantine, in both readings, which differ in order and processes.
+    """
     dicom = folder / "dicom"
     dicom.mkdir(parents=True)
+    healthy: dict[str, bytes] = {}
     for number in numbers:
-        (dicom / f"{number}.dcm").write_bytes(mutated(files, number))
+        content, original = mutated(files, number)
+        (dicom / f"{number}.dcm").write_bytes(content)
+        if original is not None:
+            healthy[hashlib.sha256(content).hexdigest()] = original
     script = folder / "ingest.py"
     script.write_text(INGEST)
     ended = subprocess.run(
@@ -104,7 +113,27 @@ def check_range(files: list[bytes], folder: Path, numbers: range) -> None:
         else:
             assert image["image_id"] not in pixels
     assert filmed == set(pixels)
+    _check_healthy(healthy, images, pixels, folder)
     assert filmed
+
+
+def _check_healthy(
+    healthy: dict[str, bytes],
+    images: dict[str, dict[str, Any]],
+    pixels: dict[str, str],
+    folder: Path,
+) -> None:
+    films: dict[bytes, str | None] = {}
+    path = folder / "original.dcm"
+    for sha256, original in healthy.items():
+        if sha256 not in images:
+            continue
+        if original not in films:
+            path.write_bytes(original)
+            film = read_film_file(ReadingOrder(path=path, size_px=SIZE_PX, time_zone="UTC")).film
+            films[original] = None if film is None else hashlib.sha256(film.tobytes()).hexdigest()
+        assert pixels.get(images[sha256]["image_id"]) == films[original]
+    assert len(set(films.values())) > 2
 
 
 def test_five_hundred_damaged_files(files: list[bytes], tmp_path: Path) -> None:

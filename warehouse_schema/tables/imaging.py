@@ -23,7 +23,7 @@ IMAGES = Table(
         text("manufacturer", "Manufacturer.", null_meaning="not recorded"),
         integer("rows_px", "Rows of the source image."),
         integer("columns_px", "Columns of the source image."),
-        real("pixel_spacing_mm", "Row spacing in the detector plane.", null_meaning="unknown"),
+        real("pixel_spacing_mm", "Between rows; image_pixels says whose.", null_meaning="unknown"),
         flag("is_frontal_chest", "True where the film is a frontal chest film."),
         text(
             "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."

@@ -46,15 +46,20 @@ def corpus(real_folder: Path | None) -> list[bytes]:
     ]
 
 
-def mutated(files: Sequence[bytes], number: int) -> bytes:
-    """File ``number``: one of the corpus with one to four kinds of damage, or none."""
+def mutated(files: Sequence[bytes], number: int) -> tuple[bytes, bytes | None]:
+    """File ``number``: one of the corpus with one to four kinds of damage, or none.
+
+    Returns:
+        The file, and the file of the corpus that it is but for its UID where it has no damage.
+    """
     chance = random.Random(number)
-    content = files[chance.randrange(len(files))]
-    content = _renamed(content, number)
+    original = files[chance.randrange(len(files))]
+    content = _renamed(original, number)
     damages = (_flip, _cut, _repeat, _remove, _overwrite, _steer, _steer, _lengthen)
-    for _ in range(chance.choice((0, 1, 1, 1, 2, 4))):
+    n_damages = chance.choice((0, 1, 1, 1, 2, 4))
+    for _ in range(n_damages):
         content = chance.choice(damages)(content, chance) or b"\0"
-    return content
+    return content, None if n_damages else original
 
 
 def _tags(number: int) -> dict[str, object]:

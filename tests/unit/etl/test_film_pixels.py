@@ -96,6 +96,17 @@ def test_padding_is_black_and_does_not_count(make_film: MakeFilm) -> None:
     assert film[40:].max() == 65535
 
 
+def test_a_range_of_padding_is_black(make_film: MakeFilm) -> None:
+    """Pixel Padding Range Limit may lie on either side of the value (PS3.3 C.7.5.1.1.2)."""
+    pixels = RAMP.astype(np.int16) - 2048
+    for value, limit in ((-2048, -1900), (-1900, -2048)):
+        tags = {"PixelPaddingValue": value, "PixelPaddingRangeLimit": limit}
+        film = decode_film(make_film(pixels, **tags, PhotometricInterpretation="MONOCHROME1"))
+        assert np.array_equal(film == 0, (pixels <= -1900) | (film == 0))
+        assert not film[pixels <= -1900].any()
+        assert film[pixels > -1900].max() == 65535
+
+
 def test_signed_pixels_keep_their_order(make_film: MakeFilm) -> None:
     pixels = RAMP.astype(np.int16) // 2 - 1000
     film = decode_film(make_film(pixels, WindowCenter=0, WindowWidth=2048))

@@ -14,11 +14,12 @@ import pydicom
 import pydicom.uid as uids
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from unit.etl.compressed_twins import BASELINE, LOSSLESS, LOSSY, Twin
 from unit.etl.conftest import anatomy
 
 from etl.dicom_header import UnusableFileError, open_dataset
-from etl.film_pixels import decode_film, square_film
+from etl.film_pixels import PERCENTILES, decode_film, square_film
 from etl.stored_pixels import read_stored_pixels
 
 MakeFilm = Callable[..., Dataset]
@@ -166,7 +167,7 @@ def test_what_another_toolkit_wrote_is_read_alike(
 
 REAL_FILES = (
     "RG1_J2KI", "MR2_J2KR", "JPEG-LL", "JPGLosslessP14SV1_1s_1f_8b", "nih_dx_implicitLE",
-    "highdicom_dx_mono1_dog_thorax", "vlut_04", "mlut_18", "explicit_VR-UN",
+    "highdicom_dx_mono1_dog_thorax", "vlut_04", "mlut_18", "explicit_VR-UN", "bad_sequence",
 )  # fmt: skip
 
 
@@ -175,6 +176,37 @@ REAL_FILES = (
 def test_real_files_give_what_pydicom_gives(name: str) -> None:
     dataset = open_dataset((SHARED / "dicom_real" / f"{name}.dcm").read_bytes())
     assert np.array_equal(read_stored_pixels(dataset).array(), dataset.pixel_array)
+    assert decode_film(dataset).shape == (dataset.Rows, dataset.Columns)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="RIBLINE_SHARED_DATA is missing")
+@pytest.mark.parametrize("name", ["vlut_04", "mlut_18", "RG1_J2KI"])
+def test_real_tables_and_windows_give_the_usual_grey_levels(name: str) -> None:
+    """A VOI LUT, a modality LUT and a window of real files, against pydicom's processing."""
+    dataset = open_dataset((SHARED / "dicom_real" / f"{name}.dcm").read_bytes())
+    modality = apply_modality_lut(dataset.pixel_array, dataset)
+    usual = np.asarray(apply_voi_lut(modality, dataset), float)
+    if "VOILUTSequence" in dataset:
+        usual /= 2.0 ** dataset.VOILUTSequence[0].LUTDescriptor[2] - 1
+    elif "WindowCenter" not in dataset:
+        low, high = np.percentile(modality, PERCENTILES)
+        usual = np.clip((modality - low) / (high - low), 0, 1)
+    else:
+        centre, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
+        usual = np.clip((modality - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        usual = 1 - usual
+    assert np.abs(decode_film(dataset) / 65535 - usual).max() < 0.5 / 255
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="RIBLINE_SHARED_DATA is missing")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("emri_small_RLE", "more than one frame"), ("OBXXXX1A_rle", "not a monochrome image")],
+)
+def test_real_files_that_are_no_film_have_their_reason(name: str, reason: str) -> None:
+    with pytest.raises(UnusableFileError, match=reason):
+        decode_film(open_dataset((SHARED / "dicom_real" / f"{name}.dcm").read_bytes()))
 
 
 @pytest.mark.parametrize("twin", [*LOSSLESS, *LOSSY, BASELINE], ids=lambda twin: twin.name)
