@@ -6,6 +6,7 @@ counts are capped before anything is allocated.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_INFLATED_BYTES = 256 * 2**20
 TOO_LARGE = f"the file is larger than {MAX_FILE_BYTES >> 20} MiB"
 MAX_PIXELS = 64 * 10**6
+LONG_VALUE_BYTES = 2**20
 DESCRIPTION_TAGS = (
     "SeriesDescription",
     "ProtocolName",
@@ -108,9 +110,24 @@ def open_dataset(content: bytes) -> Dataset:
         raise UnusableFileError("the DICOM header is damaged") from None
 
 
+class _FileInMemory(BytesIO):
+    """A file in memory that hands out long values, pixel data above all, without copying them."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._view = memoryview(content)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < LONG_VALUE_BYTES:
+            return super().read(size)
+        value = self._view[self.tell() : self.tell() + size]
+        self.seek(len(value), os.SEEK_CUR)
+        return value  # type: ignore[return-value]
+
+
 def _parse(content: bytes) -> Dataset:
     """pydicom's reading, except that a deflated data set is inflated here, where it is capped."""
-    file = BytesIO(content)
+    file = _FileInMemory(content)
     read_preamble(file, force=False)
     meta = FileMetaDataset(
         read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_past_meta)

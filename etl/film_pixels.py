@@ -27,7 +27,7 @@ PERCENTILES = (0.1, 99.9)
 MIN_SPREAD_SHARE = 0.02
 MAX_UINT16 = 65535
 # Grey levels are counted on about so many pixels; percentiles need no more.
-N_COUNTED_PIXELS = 2**20
+N_COUNTED_PIXELS = 2**19
 
 
 @dataclass(frozen=True, kw_only=True)

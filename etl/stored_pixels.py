@@ -94,7 +94,7 @@ def read_stored_pixels(dataset: Dataset, *, size_px: int | None = None) -> Store
     try:
         if syntax in NATIVE:
             return _native(dataset, pixel_format, is_big_endian=syntax == uid.ExplicitVRBigEndian)
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        frame = get_frame(bytes(dataset.PixelData), 0, number_of_frames=1)
         if syntax == uid.RLELossless:
             return _run_length(frame, pixel_format)
         return _codestream(frame, pixel_format, syntax, size_px)
