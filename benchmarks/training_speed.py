@@ -142,7 +142,7 @@ def write_films(folder: Path, size: int) -> FilmSet:
         roles=np.array([ROLES[subset] for subset in subsets], dtype=np.int8),
         boxes=[[box if subset == "R" else none, none] for subset in subsets],
         valid_areas=[ValidArea(0, size, size // 16, size - size // 16)] * N_FILMS,
-        shards=[("films.npy", number) for number in range(N_FILMS)],
+        shards=[("films.npy", number, None) for number in range(N_FILMS)],
         cache=folder,
         image_size_px=size,
         fingerprint="",

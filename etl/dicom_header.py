@@ -6,23 +6,28 @@ counts are capped before anything is allocated.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from io import BytesIO
 from typing import Any
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 MAX_FILE_BYTES = 512 * 2**20
-MAX_INFLATED_BYTES = 512 * 2**20
+# Twice the bytes of the largest image that is read.
+MAX_INFLATED_BYTES = 256 * 2**20
+TOO_LARGE = f"the file is larger than {MAX_FILE_BYTES >> 20} MiB"
 MAX_PIXELS = 64 * 10**6
+LONG_VALUE_BYTES = 2**20
 DESCRIPTION_TAGS = (
     "SeriesDescription",
     "ProtocolName",
@@ -73,7 +78,10 @@ class HeaderFacts(SeriesFacts):
         acquired: UTC moment of acquisition, unshifted.
         study_year: Year of the study.
         age_years: Patient's Age (0010,1010).
-        pixel_spacing_mm: Row spacing, detector plane before calibrated.
+        pixel_spacing_mm: Spacing between rows (PS3.3 10.7.1.3: the first value).
+        column_spacing_mm: Spacing between columns.
+        spacing_origin: detector (Imager Pixel Spacing), else calibrated or unstated (Pixel Spacing
+            with or without a Calibration Type), else scanned (Nominal Scanned Pixel Spacing).
     """
 
     patient_identifier: str | None
@@ -99,6 +107,8 @@ class HeaderFacts(SeriesFacts):
     n_samples: int
     pixel_spacing_mm: float | None
     is_synthetic: bool
+    column_spacing_mm: float | None = None
+    spacing_origin: str | None = None
 
 
 def open_dataset(content: bytes) -> Dataset:
@@ -108,14 +118,47 @@ def open_dataset(content: bytes) -> Dataset:
         UnusableFileError: Not DICOM, damaged, or too large.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise UnusableFileError(f"the file is larger than {MAX_FILE_BYTES >> 20} MiB")
-    _check_inflation(content)
+        raise UnusableFileError(TOO_LARGE)
     try:
-        dataset = pydicom.dcmread(BytesIO(content))
+        return _parse(content)
+    except UnusableFileError:
+        raise
     except InvalidDicomError:
         raise UnusableFileError("not a DICOM file") from None
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged file may raise anything in the parser
         raise UnusableFileError("the DICOM header is damaged") from None
+
+
+class _FileInMemory(BytesIO):
+    """A file in memory that hands out long values, pixel data above all, without copying them."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._view = memoryview(content)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < LONG_VALUE_BYTES:
+            return super().read(size)
+        value = self._view[self.tell() : self.tell() + size]
+        self.seek(len(value), os.SEEK_CUR)
+        return value  # type: ignore[return-value]
+
+
+def _parse(content: bytes) -> Dataset:
+    """pydicom's reading, except that a deflated data set is inflated here, where it is capped."""
+    file = _FileInMemory(content)
+    read_preamble(file, force=False)
+    meta = FileMetaDataset(
+        read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=_is_past_meta)
+    )
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return pydicom.dcmread(file)
+    inflated = BytesIO(_inflate(content[file.tell() :]))
+    dataset = read_dataset(inflated, is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = meta
     return dataset
 
 
@@ -137,6 +180,10 @@ def read_series_facts(dataset: Dataset) -> SeriesFacts:
     )
 
 
+def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group != 2
+
+
 def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     """Facts of a parsed data set.
 
@@ -150,13 +197,9 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     sop_instance_uid = read_text(dataset, "SOPInstanceUID")
     if sop_instance_uid is None:
         raise UnusableFileError("no SOP Instance UID")
-    rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
-    if not rows or not columns or "PixelData" not in dataset:
-        raise UnusableFileError("no image in the file")
-    n_frames = read_integer(dataset, "NumberOfFrames") or 1
-    if rows * columns * n_frames > MAX_PIXELS:
-        raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
+    rows, columns, n_frames = check_size(dataset)
     acquired = _acquired(dataset, zone)
+    row_spacing, column_spacing, spacing_origin = _spacing(dataset)
     return HeaderFacts(
         **vars(read_series_facts(dataset)),
         patient_identifier=read_text(dataset, "PatientID"),
@@ -184,30 +227,44 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
         columns_px=columns,
         n_frames=n_frames,
         n_samples=read_integer(dataset, "SamplesPerPixel") or 1,
-        pixel_spacing_mm=_spacing(dataset),
+        pixel_spacing_mm=row_spacing,
+        column_spacing_mm=column_spacing,
+        spacing_origin=spacing_origin,
         is_synthetic=any(
             "SYNTHETIC" in str(dataset.get(tag, "")).upper() for tag in SYNTHETIC_TAGS
         ),
     )
 
 
-def _check_inflation(content: bytes) -> None:
-    """Refuse a deflated file that would grow beyond the cap, without inflating more than that."""
-    group_length_tag = b"\x02\x00\x00\x00UL\x04\x00"
-    if DeflatedExplicitVRLittleEndian.encode() not in content[:4096]:
-        return
-    if content[128:140] != b"DICM" + group_length_tag:
-        return
-    start = 144 + int.from_bytes(content[140:144], "little")
+def check_size(dataset: Dataset) -> tuple[int, int, int]:
+    """Rows, columns and frames, before anything is allocated for them.
+
+    Raises:
+        UnusableFileError: No image, or more pixels than MAX_PIXELS.
+    """
+    rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
+    if rows is None or columns is None or min(rows, columns) < 1 or "PixelData" not in dataset:
+        raise UnusableFileError("no image in the file")
+    n_frames = max(read_integer(dataset, "NumberOfFrames") or 1, 1)
+    if rows * columns * n_frames > MAX_PIXELS:
+        raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
+    return rows, columns, n_frames
+
+
+def _inflate(content: bytes) -> bytes:
+    """Inflate a deflated data set (PS3.5 A.5), never beyond the cap.
+
+    Raises:
+        UnusableFileError: It would grow beyond MAX_INFLATED_BYTES.
+        zlib.error: It is damaged.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    with suppress(zlib.error):
-        n_bytes = 0
-        data = content[start:]
-        while data and not inflater.eof:
-            n_bytes += len(inflater.decompress(data, 2**20))
-            data = inflater.unconsumed_tail
-            if n_bytes > MAX_INFLATED_BYTES:
-                raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
+    inflated = inflater.decompress(content, MAX_INFLATED_BYTES)
+    if not inflater.eof and inflater.unconsumed_tail:
+        raise UnusableFileError(f"inflates to more than {MAX_INFLATED_BYTES >> 20} MiB")
+    if not inflater.eof:
+        raise UnusableFileError("the deflated data are cut short")
+    return inflated
 
 
 def read_text(dataset: Dataset, tag: str) -> str | None:
@@ -320,12 +377,18 @@ def _age(dataset: Dataset) -> float | None:
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
 
 
-def _spacing(dataset: Dataset) -> float | None:
-    for tag in ("ImagerPixelSpacing", "PixelSpacing"):
+def _spacing(dataset: Dataset) -> tuple[float | None, float | None, str | None]:
+    """Row and column spacing in mm and their origin (PS3.3 10.7.1)."""
+    is_calibrated = read_text(dataset, "PixelSpacingCalibrationType") in {"GEOMETRY", "FIDUCIAL"}
+    for tag, origin in (
+        ("ImagerPixelSpacing", "detector"),
+        ("PixelSpacing", "calibrated" if is_calibrated else "unstated"),
+        ("NominalScannedPixelSpacing", "scanned"),
+    ):
         try:
-            spacing = float(_value(dataset, tag)[0])
-        except (TypeError, ValueError, IndexError):
+            row, column = (float(each) for each in _value(dataset, tag))
+        except (TypeError, ValueError, OverflowError):
             continue
-        if 0.01 <= spacing <= 10:
-            return spacing
-    return None
+        if 0.01 <= row <= 10 and 0.01 <= column <= 10:
+            return row, column, origin
+    return None, None, None

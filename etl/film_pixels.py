@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from etl.dicom_header import MAX_PIXELS, UnusableFileError
+from etl.dicom_header import UnusableFileError, check_size
+from etl.stored_pixels import Codes, StoredPixels, read_stored_pixels
 
 # Raise when a change alters pixels: cached films of the old transform are then made again.
-TRANSFORM_VERSION = 1
+TRANSFORM_VERSION = 2
 # Without a window, or with one that leaves an empty film, grey levels span these percentiles.
 PERCENTILES = (0.1, 99.9)
 MIN_SPREAD_SHARE = 0.02
 MAX_UINT16 = 65535
+# Grey levels are counted on about so many pixels; percentiles need no more.
+N_COUNTED_PIXELS = 2**19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +48,12 @@ def transform_hash(size_px: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def decode_film(dataset: Dataset) -> NDArray[np.uint16]:
+def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.uint16]:
     """Grey levels of a single-frame monochrome image.
 
     Args:
         dataset: Parsed file with pixel data.
+        size_px: Longer side that the film will be reduced to; see ``read_stored_pixels``.
 
     Returns:
         Array (rows, columns), uint16 over its full range, bones bright; padding is 0.
@@ -60,18 +64,9 @@ def decode_film(dataset: Dataset) -> NDArray[np.uint16]:
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
     if photometric not in {"MONOCHROME1", "MONOCHROME2"}:
         raise UnusableFileError("not a monochrome image")
-    if int(dataset.get("NumberOfFrames", 1) or 1) != 1:
+    if check_size(dataset)[2] != 1:
         raise UnusableFileError("more than one frame")
-    try:
-        stored = dataset.pixel_array
-    except MemoryError:
-        raise UnusableFileError("decoding needs more memory than a worker may take") from None
-    except Exception:  # noqa: BLE001 - decoders raise anything on damaged data
-        raise UnusableFileError("the pixel data cannot be decoded") from None
-    if stored.ndim != 2 or stored.size > MAX_PIXELS:
-        raise UnusableFileError("the pixel data are not one plane")
-    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
-        raise UnusableFileError("the pixel data are not integers of at most 16 bits")
+    stored = read_stored_pixels(dataset, size_px=size_px)
     return _grey_levels(dataset, stored, is_inverted=is_inverted(dataset))
 
 
@@ -83,12 +78,13 @@ def is_inverted(dataset: Dataset) -> bool:
 
 
 def _grey_levels(
-    dataset: Dataset, stored: NDArray[np.generic], *, is_inverted: bool
+    dataset: Dataset, stored: StoredPixels, *, is_inverted: bool
 ) -> NDArray[np.uint16]:
-    """Map every stored value once, through a table, instead of every pixel."""
-    low, high = int(stored.min()), int(stored.max())
-    values = np.arange(low, high + 1, dtype=np.int32)
-    counts = np.bincount((stored.astype(np.int32) - low).ravel(), minlength=len(values))
+    """Map every code that occurs once, through a table, instead of every pixel."""
+    n_codes = len(stored.values)
+    lowest, highest = (int(code) for code in cv2.minMaxLoc(stored.codes)[:2])
+    values = stored.values[lowest : highest + 1]
+    counts = _count_codes(stored.codes, n_codes)[lowest : highest + 1]
     is_padding = _is_padding(dataset, values)
     counts[is_padding] = 0
     try:
@@ -96,14 +92,23 @@ def _grey_levels(
         shares = _presentation(dataset, values, modality)
     except Exception:  # noqa: BLE001 - damaged look-up tables raise anything
         raise UnusableFileError("a look-up table in the header is damaged") from None
+    if not np.isfinite(modality).all():
+        raise UnusableFileError("a look-up table in the header is damaged")
     if shares is None or _spread(shares, counts) < MIN_SPREAD_SHARE:
         shares = _percentile_window(modality, counts)
     if is_inverted:
         shares = 1.0 - shares
     shares[is_padding] = 0.0
-    table = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16).astype(np.uint16)
-    grey: NDArray[np.uint16] = table[stored.astype(np.int32) - low]
-    return grey
+    table = np.zeros(n_codes, dtype=np.uint16)
+    table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
+    return np.asarray(cv2.LUT(stored.codes, table), dtype=np.uint16)
+
+
+def _count_codes(codes: Codes, n_codes: int) -> NDArray[np.int64]:
+    """How often each code occurs, in every row or in evenly spaced ones of a large image."""
+    step = max(1, codes.size // N_COUNTED_PIXELS)
+    histogram = cv2.calcHist([codes[::step]], [0], None, [n_codes], [0, n_codes])
+    return np.asarray(histogram.ravel(), dtype=np.int64)
 
 
 def _presentation(
@@ -187,14 +192,22 @@ def square_film(
 
     Returns:
         The film (size_px, size_px), uint8, and its geometry.
+
+    Raises:
+        UnusableFileError: One side is so short that nothing of it would be left.
     """
     rows, columns = grey.shape
     scale = size_px / max(rows, columns)
-    width, height = max(1, round(columns * scale)), max(1, round(rows * scale))
+    if round(min(rows, columns) * scale) < 1:
+        raise UnusableFileError("the image is a line, not a film")
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(grey), (width, height), interpolation=kind)
+    # One scale both ways, and not two that reach the rounded sides, so that the geometry is exact.
+    resized = np.asarray(
+        cv2.resize(np.ascontiguousarray(grey), None, fx=scale, fy=scale, interpolation=kind)
+    )
+    height, width = resized.shape
     if resized.dtype == np.uint16:
-        resized = ((resized.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        resized = np.asarray(cv2.convertScaleAbs(resized, alpha=1 / 257))
     geometry = FilmGeometry(
         size_px=size_px,
         scale=scale,

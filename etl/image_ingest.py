@@ -15,7 +15,7 @@ from etl.ages import without_birth
 from etl.film_pool import read_films
 from etl.film_reading import FilmReading, ReadingOrder
 from etl.image_rows import ImageRows
-from etl.pixel_cache import ShardWriter, cached_pixel_rows
+from etl.pixel_cache import ShardWriter, cached_pixel_rows, check_shards, remove_journals
 from etl.pseudonym import Pseudonymizer
 from etl.quarantine import QuarantineList
 from etl.site_mapping import list_site_mappings, load_site_mapping
@@ -70,7 +70,8 @@ def ingest_images(
     """Read every file under a folder; cache the frontal chest films.
 
     Files that cannot be used cost one quarantine row each. Films whose source and transform are
-    cached are not decoded again. Everything is published by one commit.
+    cached are not decoded again, also where an earlier ingest was killed before it could publish
+    them. Everything is published by one commit.
 
     Args:
         store: The store.
@@ -102,16 +103,11 @@ def ingest_images(
     cached = cached_pixel_rows(store, size_px)
     writer = ShardWriter(cache=store.home.cache, size_px=size_px)
     orders = (
-        ReadingOrder(
-            path=path,
-            size_px=size_px,
-            time_zone=time_zone or _site_time_zone(source),
-            cached_sha256=frozenset(cached),
-        )
+        ReadingOrder(path=path, size_px=size_px, time_zone=time_zone or _site_time_zone(source))
         for path in paths
     )
     progress.start(STAGE, len(paths))
-    for reading in read_films(orders, n_processes=n_processes):
+    for reading in read_films(orders, n_processes=n_processes, cached_sha256=frozenset(cached)):
         _take_up(reading, rows, writer)
         progress.advance()
     writer.flush()
@@ -119,9 +115,11 @@ def ingest_images(
     rows.settle_accessions()
     rows.settle_copies()
     pixels = _pixel_rows(rows, writer, cached)
+    check_shards(store.home.cache, pixels)
     configuration = {"source": source, "size_px": size_px}
     with store.commit(stage=STAGE, configuration=configuration) as commit:
         _write(commit, rows, pixels, quarantine)
+    remove_journals(store.home.cache, pixels)
     return IngestSummary(
         n_files=len(paths),
         n_images=len(rows.images),
@@ -166,7 +164,13 @@ def _take_up(reading: FilmReading, rows: ImageRows, writer: ShardWriter) -> None
     image_id = rows.add(reading)
     if image_id is not None and reading.film is not None:
         assert reading.geometry is not None
-        writer.add(image_id, reading.film, reading.geometry)
+        writer.add(
+            image_id,
+            reading.film,
+            reading.geometry,
+            facts=reading.facts,
+            source_sha256=reading.source_sha256,
+        )
 
 
 def _pixel_rows(

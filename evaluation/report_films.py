@@ -54,10 +54,8 @@ def film_examples(
     if not images.has_maps:
         return []
     shards = {
-        row["image_id"]: (row["shard_name"], row["shard_row"])
-        for row in store.read(
-            IMAGE_PIXELS, columns=["image_id", "shard_name", "shard_row"], at=run.version
-        ).to_pylist()
+        row["image_id"]: (row["shard_name"], row["shard_row"], row["pixel_sha256"])
+        for row in store.read(IMAGE_PIXELS, at=run.version).to_pylist()
     }
     level = round(threshold * SCORE_MAX)
     examples = []

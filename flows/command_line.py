@@ -72,6 +72,7 @@ for panel, name, function in (
     (DETECTOR, "evaluate", experiments.evaluate),
     (DETECTOR, "report", experiments.report),
     (WAREHOUSE, "sql", warehouse.sql),
+    (WAREHOUSE, "prune-cache", hospital.prune_cache),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "diff-labels", review.diff_labels),
     (PRIVACY, "forget-patient", privacy.forget_patient),

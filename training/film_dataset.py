@@ -42,7 +42,7 @@ class FilmSet:
         roles: (n, K) int8, a Role each.
         boxes: Per film and finding, boxes (m, 4) x_min, y_min, x_max, y_max in input pixels.
         valid_areas: Per film, the unpadded part of the network's input.
-        shards: Name of the shard and row in it, per film.
+        shards: Name of the shard, row in it and hash of the film (None: not checked), per film.
         cache: Folder of the shards.
         image_size_px: Side of the network's input.
         fingerprint: SHA-256 over everything above that training depends on.
@@ -54,7 +54,7 @@ class FilmSet:
     roles: NDArray[np.int8]
     boxes: list[list[NDArray[np.float64]]]
     valid_areas: list[ValidArea]
-    shards: list[tuple[str, int]]
+    shards: list[tuple[str, int, str | None]]
     cache: Path
     image_size_px: int
     fingerprint: str
@@ -90,8 +90,7 @@ class FilmSet:
         size = self.image_size_px
         films = np.empty((len(rows), size, size), dtype=np.uint8)
         for place, row in enumerate(rows):
-            name, shard_row = self.shards[row]
-            film = read_film(self.cache, name, shard_row)
+            film = read_film(self.cache, *self.shards[row])
             area = cv2.INTER_AREA if film.shape[0] > size else cv2.INTER_LINEAR
             films[place] = (
                 film
@@ -143,7 +142,11 @@ def load_films(
         boxes=boxes,
         valid_areas=[_valid_area(pixels[image_id], image_size_px) for image_id in image_ids],
         shards=[
-            (str(pixels[image_id]["shard_name"]), int(str(pixels[image_id]["shard_row"])))
+            (
+                str(pixels[image_id]["shard_name"]),
+                int(str(pixels[image_id]["shard_row"])),
+                str(pixels[image_id]["pixel_sha256"]),
+            )
             for image_id in image_ids
         ],
         cache=store.home.cache,

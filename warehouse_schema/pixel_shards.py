@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from warehouse_schema.errors import WarehouseError
+
+# Films whose hash this process has compared; files of the cache never change.
+_VERIFIED: set[tuple[Path, int, str]] = set()
 
 
 def write_array(path: Path, values: NDArray[np.generic]) -> None:
@@ -24,6 +28,16 @@ def write_array(path: Path, values: NDArray[np.generic]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_array(path: Path) -> NDArray[np.generic]:
@@ -42,16 +56,34 @@ def open_array(path: Path) -> NDArray[np.generic]:
     return mapped
 
 
-def read_film(cache: Path, shard_name: str, shard_row: int) -> NDArray[np.uint8]:
+def read_film(
+    cache: Path, shard_name: str, shard_row: int, pixel_sha256: str | None = None
+) -> NDArray[np.uint8]:
     """One cached film, (size, size) uint8, bones bright; 0 in the padding.
 
+    Args:
+        cache: Folder of the shards.
+        shard_name: File.
+        shard_row: Row in it.
+        pixel_sha256: Hash that the film must have. A process compares it when it first reads the
+            film, which costs about 0.6 ms for a film of 1024 x 1024, and trusts it from then on.
+
     Raises:
-        WarehouseError: The shard is missing or torn, or has no such row.
+        WarehouseError: The shard is missing, torn or altered, or has no such row.
     """
-    shard = open_array(cache / shard_name)
+    path = cache / shard_name
+    shard = open_array(path)
     if not 0 <= shard_row < len(shard):
         raise WarehouseError(
             f"Shard {shard_name} has {len(shard)} films, row {shard_row} was asked for. "
             "Run `ribline ingest-images` again."
         )
-    return np.asarray(shard[shard_row], dtype=np.uint8)
+    film = np.asarray(shard[shard_row], dtype=np.uint8)
+    if pixel_sha256 is not None and (path, shard_row, pixel_sha256) not in _VERIFIED:
+        if hashlib.sha256(film.tobytes()).hexdigest() != pixel_sha256:
+            raise WarehouseError(
+                f"Shard {shard_name}: row {shard_row} is not the film that was written. Delete "
+                "the file and run `ribline ingest-images` again."
+            )
+        _VERIFIED.add((path, shard_row, pixel_sha256))
+    return film

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -35,7 +36,7 @@ class PictureOrder(ReadingOrder):
     selection: Selection
     is_inverted: bool = False
 
-    def read(self) -> FilmReading:
+    def read(self, cached_sha256: Set[str] = frozenset()) -> FilmReading:
         """Read the picture; what is wrong with it comes back as its fault, never as an error."""
         try:
             content = self.path.read_bytes()

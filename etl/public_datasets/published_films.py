@@ -223,7 +223,7 @@ class PublishedImages:
             return
         self.images[image_id]["published_split"] = film.published_split
         if reading.film is not None and reading.geometry is not None:
-            self._writer.add(image_id, reading.film, reading.geometry)
+            self._writer.add(image_id, reading.film, reading.geometry, facts=reading.facts)
 
     def _in_present(self, reading: FilmReading, film: PublishedFilm) -> FilmReading:
         """The reading with the tables' date, brought back to the present."""

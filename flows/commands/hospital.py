@@ -74,6 +74,22 @@ def ingest_images(
     print_counts("ingest-images", counts)
 
 
+def prune_cache(
+    context: typer.Context,
+    keep_days: Annotated[
+        int, typer.Option("--keep-days", help="Remove nothing younger than so many days.")
+    ] = 7,
+    newest_only: Annotated[
+        bool, typer.Option("--newest-only", help="Keep the newest version's films alone.")
+    ] = False,
+) -> None:
+    """Remove cached films that no version of the warehouse names."""
+    counts = stages.prune_cache(
+        settings_of(context), keep_days=keep_days, is_history_kept=not newest_only
+    )
+    print_counts("prune-cache", counts)
+
+
 def import_boxes(
     context: typer.Context,
     files: Annotated[

@@ -16,7 +16,14 @@ from flows.stages.experiments import (
     write_report,
     write_run_report,
 )
-from flows.stages.hospital import extract, import_boxes, ingest_images, link, measure_agreement
+from flows.stages.hospital import (
+    extract,
+    import_boxes,
+    ingest_images,
+    link,
+    measure_agreement,
+    prune_cache,
+)
 from flows.stages.labelling import (
     build_cohort,
     definitions,
@@ -59,6 +66,7 @@ __all__ = [
     "pacs_address",
     "predict",
     "preview_labels",
+    "prune_cache",
     "public_key",
     "recipe_overrides",
     "require_run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,20 @@ def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
             size_px=settings.size_px,
             n_processes=settings.n_processes,
             progress=progress,
+        )
+    )
+
+
+def prune_cache(settings: Settings, *, keep_days: int, is_history_kept: bool) -> Counts:
+    """Cached films that no version of the warehouse names any more, removed."""
+    from etl.cache_pruning import prune_cache as prune
+
+    return counts(
+        prune(
+            store=open_store(settings),
+            now=datetime.now(UTC),
+            keep_days=keep_days,
+            is_history_kept=is_history_kept,
         )
     )
 

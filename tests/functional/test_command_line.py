@@ -19,7 +19,7 @@ from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.runs import EVALUATION_REPORTS
 
 COMMANDS = [
-    *("demo", "doctor", "tables", "sql", "relabel"),
+    *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),
     *("synthetic-hospital", "import-public", "label-notes"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),

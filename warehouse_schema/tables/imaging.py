@@ -25,7 +25,7 @@ IMAGES = Table(
         text("manufacturer", "Manufacturer.", null_meaning="not recorded"),
         integer("rows_px", "Rows of the source image."),
         integer("columns_px", "Columns of the source image."),
-        real("pixel_spacing_mm", "Row spacing in the detector plane.", null_meaning="unknown"),
+        real("pixel_spacing_mm", "Between rows; image_pixels says whose.", null_meaning="unknown"),
         flag("is_frontal_chest", "True where the film is a frontal chest film."),
         text(
             "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."
@@ -53,7 +53,8 @@ IMAGES = Table(
 IMAGE_PIXELS = Table(
     name="image_pixels",
     meaning="Where the cached uint8 film of an image lies, and its geometry: "
-    "cache_x_px = source_x_px * scale + pad_left_px, and likewise for y.",
+    "cache_x_px = source_x_px * scale + pad_left_px, and likewise for y; "
+    "a film is cached as it is stored, never flipped or turned.",
     primary_key=("image_id",),
     columns=(
         text("image_id", "Image."),
@@ -67,6 +68,18 @@ IMAGE_PIXELS = Table(
         integer("valid_width_px", "Valid (unpadded) columns."),
         integer("valid_height_px", "Valid (unpadded) rows."),
         text("pixel_sha256", "SHA-256 of the cached film's bytes."),
+        real("row_spacing_mm", "Between rows of the source image.", null_meaning="unknown"),
+        real("column_spacing_mm", "Between its columns.", null_meaning="unknown"),
+        text(
+            "spacing_origin",
+            "detector (Imager Pixel Spacing), calibrated or unstated (Pixel Spacing), or scanned.",
+            null_meaning="unknown",
+        ),
+        text(
+            "patient_orientation",
+            "Patient Orientation: where rows and columns run, as in L/F.",
+            null_meaning="not recorded",
+        ),
     ),
 )
 

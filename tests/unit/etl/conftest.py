@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -126,6 +127,15 @@ def put(store: Store) -> Callable[[Table, list[dict[str, Any]]], None]:
             commit.replace(table, pa.Table.from_pylist(rows, schema=table.schema))
 
     return put
+
+
+def anatomy(rows: int = 160, columns: int = 130, bits: int = 12) -> np.ndarray:
+    """A smooth image with noise, as films are."""
+    generator = np.random.default_rng(rows)
+    coarse = generator.random((9, 7), dtype=np.float32)
+    smooth = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+    image = smooth * 2**bits * 0.8 + generator.normal(0, 2**bits / 400, (rows, columns))
+    return np.clip(image, 0, 2**bits - 1).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def film_dataset(pixels: np.ndarray | None = None, **tags: Any) -> Dataset:

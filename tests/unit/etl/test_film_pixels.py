@@ -1,11 +1,12 @@
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_windowing
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 
 from etl.dicom_header import UnusableFileError
 from etl.film_pixels import decode_film, square_film, transform_hash, window_values
@@ -95,6 +96,17 @@ def test_padding_is_black_and_does_not_count(make_film: MakeFilm) -> None:
     assert film[40:].max() == 65535
 
 
+def test_a_range_of_padding_is_black(make_film: MakeFilm) -> None:
+    """Pixel Padding Range Limit may lie on either side of the value (PS3.3 C.7.5.1.1.2)."""
+    pixels = RAMP.astype(np.int16) - 2048
+    for value, limit in ((-2048, -1900), (-1900, -2048)):
+        tags = {"PixelPaddingValue": value, "PixelPaddingRangeLimit": limit}
+        film = decode_film(make_film(pixels, **tags, PhotometricInterpretation="MONOCHROME1"))
+        assert np.array_equal(film == 0, (pixels <= -1900) | (film == 0))
+        assert not film[pixels <= -1900].any()
+        assert film[pixels > -1900].max() == 65535
+
+
 def test_signed_pixels_keep_their_order(make_film: MakeFilm) -> None:
     pixels = RAMP.astype(np.int16) // 2 - 1000
     film = decode_film(make_film(pixels, WindowCenter=0, WindowWidth=2048))
@@ -147,3 +159,34 @@ def test_a_mark_lands_where_the_geometry_says() -> None:
 
 def test_another_size_is_another_transform() -> None:
     assert transform_hash(512) == transform_hash(512) != transform_hash(256)
+
+
+def test_sixteen_bits_are_rounded_to_the_nearest_of_eight() -> None:
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    film, _ = square_film(every, 256)
+    assert np.array_equal(film, np.round(every / 257).astype(np.uint8))
+
+
+def test_an_image_that_is_a_line_is_refused() -> None:
+    with pytest.raises(UnusableFileError, match="a line"):
+        square_film(np.zeros((40000, 128), np.uint16), 64)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", [(300, 200), (257, 311), (150, 150)])
+def test_the_film_is_that_of_the_usual_float_path(
+    make_film: MakeFilm, photometric: str, shape: tuple[int, int]
+) -> None:
+    """pydicom's values, its window and an area resize in floats: at most 2 grey levels apart."""
+    image = np.random.default_rng(5).integers(0, 4096, shape).astype(np.uint16)
+    tags = {"WindowCenter": [1800, 40], "WindowWidth": [2500, 80]}
+    dataset = make_film(image, PhotometricInterpretation=photometric, **tags)
+    values = apply_voi_lut(dataset.pixel_array, dataset) / 4095 * 255
+    if photometric == "MONOCHROME1":
+        values = 255 - values
+    scale = 100 / max(shape)
+    usual = cv2.resize(values, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    film, geometry = square_film(decode_film(dataset), 100)
+    top, left = geometry.pad_top_px, geometry.pad_left_px
+    ours = film[top : top + geometry.valid_height_px, left : left + geometry.valid_width_px]
+    assert np.abs(ours - np.round(usual)).max() <= 1

@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 import etl.dicom_header
 import etl.image_ingest
 from etl.dicom_header import UnusableFileError, open_dataset
-from etl.film_pool import read_films
+from etl.film_pool import WorkerLimits, read_films
 from etl.film_reading import FilmReading, ReadingOrder, read_film_file
 from etl.image_ingest import IngestSummary, ingest_images
 from etl.pseudonym import Pseudonymizer
@@ -20,7 +20,7 @@ from warehouse_schema.errors import ArgumentError, SourceError
 from warehouse_schema.pixel_shards import read_film
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
-from warehouse_schema.tables.records import IDENTITIES, NOTES, PATIENTS
+from warehouse_schema.tables.records import IDENTITIES, IMAGE_SOURCES, NOTES, PATIENTS
 from warehouse_schema.tables.runs import QUARANTINE
 
 WriteFilm = Callable[..., Path]
@@ -60,8 +60,8 @@ def patients(store: Store, put: Callable[..., None], key: str) -> Pseudonymizer:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read without workers, which is quicker; the workers have tests of their own."""
 
-    def read_here(orders: Any, *, n_processes: int) -> Any:
-        return map(read_film_file, orders)
+    def read_here(orders: Any, *, n_processes: int, cached_sha256: Any) -> Any:
+        return (read_film_file(order, cached_sha256) for order in orders)
 
     monkeypatch.setattr(etl.image_ingest, "read_films", read_here)
 
@@ -238,6 +238,40 @@ def test_links_out_of_the_folder_are_not_followed(
     assert ingest().n_files == 1
 
 
+HOSTILE = (
+    "../../../outside", "/etc/passwd", "..\\..\\x", "a\0../../b", "~root", "x;rm -rf *", "%2e%2e%2f"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_identifiers_never_become_paths(
+    *,
+    store: Store,
+    tmp_path: Path,
+    write_film: WriteFilm,
+    ingest: Ingest,
+    in_process: None,
+    text: str,
+) -> None:
+    """Whatever stands in identifiers: files are made under the home alone, named by hashes."""
+    mark = "9" * len(text)
+    names = ("PatientID", "AccessionNumber", "StudyInstanceUID", "SeriesInstanceUID", "StationName")
+    path = write_film("a.dcm", SMALL, **dict.fromkeys(names, mark), SOPInstanceUID="1.2.3")
+    content = path.read_bytes().replace(mark.encode(), text.encode())
+    path.write_bytes(content.replace(b"\x08\x00\x18\x00UI\x06\x001.2.3\0",
+                                     b"\x08\x00\x18\x00UI\x06\x00../../"))  # fmt: skip
+    (path.parent / "loop").symlink_to(path.parent)
+    (path.parent / "root").symlink_to("/")
+    before = {each for each in tmp_path.rglob("*") if not each.is_relative_to(store.home.root)}
+    assert ingest(is_patient_required=False).n_images == 1
+    after = {each for each in tmp_path.rglob("*") if not each.is_relative_to(store.home.root)}
+    assert after == before
+    assert store.read(IMAGE_SOURCES)["sop_instance_uid"].to_pylist() == ["../../"]
+    made = [each for each in store.home.root.rglob("*") if each.is_file()]
+    assert not [each for each in made if "outside" in each.name or "passwd" in each.name]
+    assert not [each for each in made if each.is_symlink()]
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -300,11 +334,11 @@ def test_a_file_that_kills_its_worker_costs_itself_alone(
     os.mkfifo(tmp_path / "endless.dcm")
     paths.insert(1, tmp_path / "endless.dcm")
     orders = [ReadingOrder(path=path, size_px=64, time_zone="UTC") for path in paths]
-    readings = list(read_films(orders, n_processes=2, max_seconds=2))
+    readings = list(read_films(orders, n_processes=2, limits=WorkerLimits(wall_seconds=2)))
     assert [reading.path for reading in readings] == paths
     assert [reading.fault for reading in readings] == [
         None,
-        "decoding killed its worker or took more than 2 s",
+        "decoding killed its worker or took more time than it may",
         None,
         None,
     ]

@@ -4,6 +4,7 @@ Films of 96 pixels with rib-like stripes, fractures as known boxes, two runs of 
 score maps are drawn, not learnt: the second run is better by construction.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,8 +129,9 @@ def write_fabricated_warehouse(
     generator = np.random.default_rng(seed)
     store = Store(Home(root))
     images = fabricated_images(generator, n_images)
-    write_array(store.home.cache / "films.npy", np.stack([film(generator, i) for i in images]))
-    tables = _record_rows(images, is_synthetic) | _label_rows(images, is_synthetic)
+    films = np.stack([film(generator, i) for i in images])
+    write_array(store.home.cache / "films.npy", films)
+    tables = _record_rows(images, films, is_synthetic) | _label_rows(images, is_synthetic)
     tables[runs.TRAINING_RUNS] = [_run_row(run_id) for run_id in RUNS]
     tables[runs.TRAINING_EPOCHS] = _epoch_rows(generator)
     tables[runs.PREDICTIONS] = [
@@ -176,7 +178,7 @@ def _predict(
 
 
 def _record_rows(
-    images: list[FabricatedImage], is_synthetic: bool
+    images: list[FabricatedImage], films: np.ndarray, is_synthetic: bool
 ) -> dict[Table, list[dict[str, Any]]]:
     tables: dict[Table, list[dict[str, Any]]] = {
         imaging.IMAGES: [],
@@ -193,7 +195,7 @@ def _record_rows(
                 "transform_hash": "t",
                 "shard_name": "films.npy",
                 "shard_row": image.number,
-                "pixel_sha256": "0",
+                "pixel_sha256": hashlib.sha256(films[image.number].tobytes()).hexdigest(),
                 **GEOMETRY,
             }
         )
