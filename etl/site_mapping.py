@@ -12,6 +12,7 @@ that is not marked optional is required; the shipped files show three complete s
     datetime_formats = ["%Y-%m-%d %H:%M:%S"]   # optional; dates that arrive as text (strptime);
                                      # none: ISO 8601
     two_digit_year_from = 1930       # optional; %y then means 1930 to 2029
+    changed_lag_hours = 24           # optional; see `changed` below
 
     [patients]
     table = "patient"
@@ -19,6 +20,7 @@ that is not marked optional is required; the shipped files show three complete s
     imaging_patient = "chart_no"     # optional; the DICOM Patient ID, where it is another number
     sex = { column = "sex", values = { "1" = "M", "2" = "F" } }    # optional
     birth = "birth_date"             # optional
+    changed = "updated_at"           # optional, in every section; see below
 
     [encounters]
     table = "visit"
@@ -60,6 +62,12 @@ A *value* is a column name, or a table with ``column`` (a name, or several joine
 ``constant`` alone. A column of a joined table is written ``table.column``::
 
     joins = [{ table = "concept", on = { condition_source_concept_id = "concept_id" } }]
+
+``changed`` names a column of the table (a date and time, or a row version) that takes another value
+whenever a row is amended. A night then compares identifiers and this column alone, and reads again
+what came, went or differs, and whatever changed within ``changed_lag_hours`` of the newest change:
+there an amendment may bear the value that was read before. Without ``changed``, and where tables
+are joined, a night reads every column and compares their hash.
 """
 
 from __future__ import annotations
@@ -71,7 +79,7 @@ import zoneinfo
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -170,47 +178,87 @@ class Join(_Section):
     on: dict[str, str] = Field(min_length=1)
 
 
-class _TableSection(_Section):
+class TableSection(_Section):
+    """What every section says of its table."""
+
+    kind: ClassVar[str]
     table: str
+    patient: str
     joins: tuple[Join, ...] = ()
+    changed: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Column of the identifier by which rows are fetched; rows that share it are one group."""
+        raise NotImplementedError
+
+    @property
+    def scope(self) -> tuple[str, str]:
+        """Sections of one scope share their groups: a key means the same rows in all of them."""
+        return self.kind, self.table
+
+    @property
+    def cursor(self) -> str | None:
+        """The ``changed`` column where it tells every amendment: a joined row has another one."""
+        return None if self.joins else self.changed
 
 
-class PatientMapping(_TableSection):
+class PatientMapping(TableSection):
     """Where patients are."""
 
-    patient: str
+    kind = "patients"
     imaging_patient: str | None = None
     sex: Value | None = None
     birth: Columns = ()
 
+    @property
+    def key(self) -> str:
+        """The patient identifier."""
+        return self.patient
 
-class EncounterMapping(_TableSection):
+
+class EncounterMapping(TableSection):
     """Where encounters are."""
 
+    kind = "encounters"
     encounter: str
-    patient: str
     start: Columns
     end: Columns = ()
     encounter_class: Value
 
+    @property
+    def key(self) -> str:
+        """The encounter identifier."""
+        return self.encounter
 
-class DiagnosisMapping(_TableSection):
+
+class DiagnosisMapping(TableSection):
     """Where one kind of diagnosis rows is."""
 
+    kind = "diagnoses"
     diagnosis: str | None = None
-    patient: str
     encounter: str | None = None
     code: str
     vocabulary: Value
     position: str | None = None
     recorded: Columns = ()
 
+    @property
+    def key(self) -> str:
+        """The row identifier; the patient where rows have none."""
+        return self.diagnosis or self.patient
 
-class NoteMapping(_TableSection):
+    @property
+    def scope(self) -> tuple[str, str]:
+        """By table; rows without an identifier are told apart by their content alone."""
+        return (self.kind, self.table) if self.diagnosis else (self.kind, "")
+
+
+class NoteMapping(TableSection):
     """Where one kind of notes is."""
 
+    kind = "notes"
     note: str
-    patient: str
     encounter: str | None = None
     text: str
     encoding: str | None = None
@@ -221,6 +269,11 @@ class NoteMapping(_TableSection):
     note_version: str | None = None
     status: Value = Value(constant="final")
     accession: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The note identifier."""
+        return self.note
 
 
 class SiteMapping(_Section):
@@ -234,10 +287,21 @@ class SiteMapping(_Section):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     two_digit_year_from: int | None = Field(default=None, ge=1800, le=2200)
+    changed_lag_hours: float = Field(default=24, ge=3, le=24 * 366)
     patients: PatientMapping
     encounters: EncounterMapping
     diagnoses: tuple[DiagnosisMapping, ...] = ()
     notes: tuple[NoteMapping, ...] = ()
+
+    @property
+    def sections(self) -> dict[str, TableSection]:
+        """Every section by its key in the file, in the order in which they are read."""
+        return {
+            "patients": self.patients,
+            "encounters": self.encounters,
+            **{f"diagnoses[{number}]": each for number, each in enumerate(self.diagnoses)},
+            **{f"notes[{number}]": each for number, each in enumerate(self.notes)},
+        }
 
     @field_validator("encoding")
     @classmethod
