@@ -67,7 +67,7 @@ class ChangedRecords:
     before: pa.Table
     newest_elsewhere: datetime | None
 
-    def record_ids(self, kind: str) -> pa.ChunkedArray:
+    def record_ids(self, kind: str) -> pa.Array:
         """Primary keys of the warehouse rows of a kind of sections that these groups had made."""
         rows = self.before.filter(pc.starts_with(self.before["section"], kind))
         return pc.unique(rows["record_id"].drop_null())

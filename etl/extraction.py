@@ -189,8 +189,8 @@ def _write_changes(
 ) -> None:
     tables = collection.tables(newest_elsewhere=changes.newest_elsewhere)
     before = store.read(PATIENTS, columns=["patient_id"], where={"source": mapping.name})
-    gone = _without(changes.record_ids("patients"), tables[PATIENTS.name]["patient_id"])
-    n_patients = len(_without(before["patient_id"], gone)) + tables[PATIENTS.name].num_rows
+    others = _without(pc.unique(before["patient_id"]), changes.record_ids("patients"))
+    n_patients = len(others) + tables[PATIENTS.name].num_rows
     _check_patients(mapping, n_patients, collection)
     identities = collection.identities()
     with store.commit(stage=STAGE, configuration=configuration) as commit:
@@ -220,8 +220,8 @@ def _change(commit: Commit, table: Table, rows: pa.Table, vanished: pa.Table) ->
         commit.upsert(table, rows)
 
 
-def _without(values: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values.filter(pc.invert(pc.is_in(values, others.combine_chunks())))
+def _without(values: pa.Array, others: pa.ChunkedArray) -> pa.Array:
+    return values.filter(pc.invert(pc.is_in(values, pc.unique(others))))
 
 
 def _check_patients(mapping: SiteMapping, n_patients: int, collection: RecordCollection) -> None:

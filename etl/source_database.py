@@ -94,10 +94,11 @@ class SourceDatabase:
         for start in range(0, len(given), KEYS_AT_ONCE):
             chosen = given[start : start + KEYS_AT_ONCE]
             statement = self.tables.select(section, names, keys=chosen)
-            yield SourceBatch.from_rows(names, self.rows(section, statement))
+            yield from _batches_of(names, self.rows(section, statement), set(chosen), section.key)
         if len(given) < len(keys):
             statement = self.tables.select(section, names, is_key_null=True)
-            yield SourceBatch.from_rows(names, self.rows(section, statement))
+            rows = self.rows(section, statement)
+            yield from _batches_of(names, rows, {None}, section.key)
 
     def stream(
         self, section: TableSection, names: Sequence[str] | None = None
@@ -185,3 +186,13 @@ class SourceDatabase:
             connection.close()
         except SQLAlchemyError:
             connection.invalidate()
+
+
+def _batches_of(
+    names: Sequence[str], rows: Sequence[sa.Row[Any]], keys: set[object], key: str
+) -> Iterator[SourceBatch]:
+    """The rows as a batch, without those that a database takes for a key's though another's."""
+    number = list(names).index(key)
+    exact = [row for row in rows if row[number] in keys]
+    if exact:
+        yield SourceBatch.from_rows(names, exact)

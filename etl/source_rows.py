@@ -74,7 +74,7 @@ class RowsTaken:
         has_moment = (marks.changed_us != NO_MOMENT) & (marks.changed_us != ROW_VERSION)
         moments = pa.array(marks.changed_us, mask=~has_moment)
         columns: dict[str, Any] = {
-            "section": pa.array([name] * len(content)),
+            "section": pa.repeat(pa.scalar(name), len(content)),
             "key_hash": marks.key_hash,
             "swept_hash": marks.swept_hash,
             "content_hash": content,
