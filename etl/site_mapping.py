@@ -6,7 +6,8 @@ that is not marked optional is required; the shipped files show three complete s
     name = "my_hospital"             # the `source` of all its rows; lower case, no spaces
     meaning = "One line for people."
     is_synthetic = false             # optional; true marks every row SYNTHETIC
-    database_schema = "emr"          # optional; the SQL schema that holds the tables
+    database_schema = "emr"          # optional, also in a section; the SQL schema that holds the
+                                     # tables; SQLite has none
     encoding = "utf-8"               # optional; text that the driver hands over as bytes
     time_zone = "Asia/Taipei"        # optional, default UTC; of dates without a zone
     datetime_formats = ["%Y-%m-%d %H:%M:%S"]   # optional; dates that arrive as text (strptime);
@@ -61,7 +62,8 @@ A *value* is a column name, or a table with ``column`` (a name, or several joine
 ``values``), ``default`` (for everything else; without one an unmapped row is quarantined), or with
 ``constant`` alone. A column of a joined table is written ``table.column``::
 
-    joins = [{ table = "concept", on = { condition_source_concept_id = "concept_id" } }]
+    joins = [{ table = "concept", on = { condition_source_concept_id = "concept_id" } },
+             { table = "detail", on = { note_id = "note_id" }, where = { field_name = "exam" } }]
 
 ``changed`` names a column of the table (a date and time, or a row version) that takes another value
 whenever a row is amended. A night then compares identifiers and this column alone, and reads again
@@ -172,10 +174,14 @@ class Value(_Section):
 
 
 class Join(_Section):
-    """A left outer join: ``on`` maps columns of the main table to columns of this one."""
+    """A left outer join: ``on`` maps columns of the main table to columns of this one.
+
+    ``where`` keeps rows of the joined table whose columns have these values.
+    """
 
     table: str
     on: dict[str, str] = Field(min_length=1)
+    where: dict[str, str | int] = Field(default_factory=dict)
 
 
 class TableSection(_Section):
@@ -186,6 +192,7 @@ class TableSection(_Section):
     patient: str
     joins: tuple[Join, ...] = ()
     changed: str | None = None
+    database_schema: str | None = None
 
     @property
     def key(self) -> str:

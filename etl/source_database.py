@@ -61,6 +61,11 @@ class SourceDatabase:
         self._drop_connection()
         self._engine.dispose()
 
+    @property
+    def dialect_name(self) -> str:
+        """SQLAlchemy's name of the kind of database."""
+        return self._engine.dialect.name
+
     def check(self, section: TableSection, key: str) -> None:
         """Check that every table and column of a mapping section exists.
 
@@ -138,10 +143,11 @@ class SourceDatabase:
     ) -> Iterator[SourceBatch]:
         connection = self._snapshot()
         statement = self.tables.select(section, names, start=start)
-        if not (is_fast and FastLane.is_for(connection)):
+        # A joined table may bring bound values, which COPY does not take.
+        if not (is_fast and not section.joins and FastLane.is_for(connection)):
             yield from cursor_batches(connection, statement, names)
             return
-        numerics = [name for name in names if self.tables.is_numeric(section, name)]
+        numerics = [name for name in names if self.tables.type(section, name) is sa.NUMERIC]
         with closing(FastLane(connection)) as lane:
             yield from lane.batches(statement, names, numerics)
 

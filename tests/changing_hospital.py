@@ -148,7 +148,9 @@ class ChangingHospital:
         self._made += 1
         came = self.clock - timedelta(hours=self.draw.randrange(2000))
         visit = visit or self.draw.choice([None, f"V{self.draw.randrange(1, self._made + 1):06d}"])
-        born = self.draw.choice(["1950-06-01", "1924-10-30", "1924-11-01", "1925-05-05", "2014-10-20"])
+        born = self.draw.choice(
+            ["1950-06-01", "1924-10-30", "1924-11-01", "1925-05-05", "2014-10-20"]
+        )
         row = {
             "no": self.draw.choice([patient] * 9 + [f"P{self._made:06d} ", None, "nobody"]),
             "sex": self.draw.choice("FMX"),
@@ -240,11 +242,13 @@ class ChangingHospital:
         table, row = self._some(database)
         (column, value), stamp = self._new_value(table), self._updated()
         self._late.append(
-            lambda database: database.execute(
-                f"UPDATE {table} SET {column} = ?, updated = ? WHERE rowid = ?",
-                [value, stamp, row],
+            lambda database: (
+                database.execute(
+                    f"UPDATE {table} SET {column} = ?, updated = ? WHERE rowid = ?",
+                    [value, stamp, row],
+                )
+                and None
             )
-            and None
         )
 
     def _delete(self, database: sqlite3.Connection) -> None:

@@ -85,7 +85,9 @@ def mariadb_server() -> Iterator[DatabaseServer]:
     with server_folder("mariadb") as folder:
         data, port = folder / "data", free_port()
         plain = ["--no-defaults", f"--datadir={data}"]
-        ready([install, *plain, "--auth-root-authentication-method=normal", "--skip-test-db"], folder)
+        ready(
+            [install, *plain, "--auth-root-authentication-method=normal", "--skip-test-db"], folder
+        )
         setup = folder / "setup.sql"
         setup.write_text(
             "CREATE USER 'admin'@'127.0.0.1';\n"

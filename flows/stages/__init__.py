@@ -16,7 +16,7 @@ from flows.stages.experiments import (
     write_report,
     write_run_report,
 )
-from flows.stages.hospital import extract, import_boxes, ingest_images, link
+from flows.stages.hospital import check_source, extract, import_boxes, ingest_images, link
 from flows.stages.labelling import (
     build_cohort,
     definitions,
@@ -33,6 +33,7 @@ from flows.stages.public_data import import_public, public_key
 __all__ = [
     "Counts",
     "build_cohort",
+    "check_source",
     "compare",
     "counts",
     "definitions",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
