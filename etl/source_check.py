@@ -24,6 +24,7 @@ from warehouse_schema.errors import SourceError
 
 SAMPLE_ROWS = 10_000
 DATE_KEYS = ("start", "end", "recorded", "note_datetime")
+DECODED = "decoded by the database"
 VALUE_KEYS = ("sex", "encounter_class", "vocabulary", "note_type", "status")
 # Names that may be shown; any other unmapped value might be a person's.
 CODE_SYSTEM = re.compile(
@@ -226,7 +227,8 @@ class _SectionReader:
                     read_text(sample.value(name, number), own)
             except (UnreadableValueError, LookupError):
                 n_undecodable += 1
-            known = _known_encoding(encoding)
+            is_bytes = any(isinstance(sample.value(each, number), bytes) for each in sample.columns)
+            known = _known_encoding(encoding) if is_bytes else DECODED
             counts[known] = counts.get(known, 0) + 1
         return counts, n_undecodable
 
@@ -251,7 +253,7 @@ class _SectionReader:
                 earliest=_day(first),
                 latest=_day(last),
                 n_unreadable=n_unreadable,
-                is_sample=whole is None,
+                is_sample=whole is None and sample.n_rows >= SAMPLE_ROWS,
             )
 
     def _whole_range(self, columns: Sequence[str]) -> tuple[Any, Any] | None:
