@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -36,7 +37,9 @@ def make_engine(database_url: str) -> sa.Engine:
         url = sa.make_url(database_url)
         if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
             return _make_sqlite_engine(Path(str(url.database)))
-        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        sa.event.listen(engine, "handle_error", _close_cursor)
+        return engine
     except (UrlError, NoSuchModuleError, ModuleNotFoundError, ValueError):
         raise SourceError(
             "database_url: not a SQLAlchemy URL with an installed driver. Write it like "
@@ -89,6 +92,18 @@ class Reading:
 def cause(error: BaseException) -> str:
     """The kind of an error, without its text."""
     return type(getattr(error, "orig", None) or error).__name__
+
+
+def _close_cursor(context: sa.engine.ExceptionContext) -> None:
+    """Close the cursor of a dropped connection, which SQLAlchemy leaves to the garbage."""
+    running = context.execution_context
+    if context.is_disconnect and running is not None and running.cursor is not None:
+        # PyMySQL would read the rest of the answer, from a socket that is gone.
+        answer = getattr(running.cursor, "_result", None)
+        if answer is not None and hasattr(answer, "unbuffered_active"):
+            answer.unbuffered_active = False
+        with suppress(running.dialect.loaded_dbapi.Error):
+            running.cursor.close()
 
 
 def _make_sqlite_engine(path: Path) -> sa.Engine:

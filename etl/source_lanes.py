@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -24,7 +24,11 @@ from etl.source_tables import Select
 BATCH_ROWS = 10_000
 BATCH_BYTES = 4 << 20
 SNAPSHOT_SHAPE = re.compile(r"[0-9A-Fa-f-]+")
-FastLaneError = adbc_driver_manager.Error
+DRIVER_ERRORS = (adbc_driver_manager.Error, OSError, pa.ArrowException)
+
+
+class FastLaneError(Exception):
+    """The fast lane cannot start or go on; its text holds no data."""
 
 
 def cursor_batches(
@@ -55,13 +59,14 @@ class FastLane:
         snapshot = str(connection.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one())
         assert SNAPSHOT_SHAPE.fullmatch(snapshot), "PostgreSQL's own form"
         url = connection.engine.url.set(drivername="postgresql")
-        self._connection = dbapi.connect(url.render_as_string(hide_password=False))
+        with _translated():
+            self._connection = dbapi.connect(url.render_as_string(hide_password=False))
         try:
-            with self._connection.cursor() as cursor:
+            with _translated(), self._connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
         except FastLaneError:
-            self._connection.close()
+            self.close()
             raise
 
     @staticmethod
@@ -74,10 +79,8 @@ class FastLane:
 
     def close(self) -> None:
         """End the connection; one that is gone already is no fault."""
-        try:
+        with suppress(*DRIVER_ERRORS):
             self._connection.close()
-        except FastLaneError:
-            return
 
     def batches(
         self, statement: Select, names: Sequence[str], numerics: Sequence[str]
@@ -95,7 +98,7 @@ class FastLane:
         # asyncpg's form, because psycopg's doubles each % in a name.
         compiled = statement.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
         assert not compiled.params, "COPY takes no parameters"
-        with closing(self._connection.cursor()) as cursor:
+        with _translated(), closing(self._connection.cursor()) as cursor:
             cursor.adbc_statement.set_options(
                 **{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
             )
@@ -106,6 +109,14 @@ class FastLane:
                     plain = column.storage if isinstance(column, pa.ExtensionArray) else column
                     columns[name] = _decimals(plain) if name in numerics else plain
                 yield SourceBatch(columns)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise FastLaneError(type(error).__name__) from None
 
 
 def _decimals(column: pa.Array) -> list[Any]:
