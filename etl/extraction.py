@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from etl.site_mapping import SiteMapping, load_site_mapping
 from etl.source_database import SourceDatabase
 from etl.source_rows import PRIMARY_KEYS
 from warehouse_schema.commit import Commit
-from warehouse_schema.errors import SourceError
+from warehouse_schema.errors import SourceError, WarehouseError
 from warehouse_schema.manifest import configuration_hash
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
@@ -36,6 +37,13 @@ RECORD_TABLES = {
     "encounters": ENCOUNTERS,
     "diagnoses": DIAGNOSES,
     "notes": NOTES,
+}
+# Kinds in the id map that go with their rows, by the sections that give them.
+SECTION_KINDS = {
+    "patient": "patients",
+    "imaging_patient": "patients",
+    "encounter": "encounters",
+    "note": "notes",
 }
 # Raised where a change of the code makes other rows of the same source.
 READER_VERSION = 1
@@ -100,48 +108,77 @@ def extract_records(
     """
     mapping = load_site_mapping(site_mapping) if isinstance(site_mapping, str) else site_mapping
     configuration = {"site_mapping": mapping.model_dump(), "keyword_pattern": keyword_pattern}
-    key_check = Pseudonymizer(key=pseudonym_key, source=mapping.name).pseudonym("row", "key check")
-    reading_hash = configuration_hash(
-        {**configuration, "key_check": key_check, "reader_version": READER_VERSION}
+    new_collection = partial(
+        RecordCollection,
+        mapping=mapping,
+        pseudonym_key=pseudonym_key,
+        keyword_pattern=keyword_pattern,
+        reading_hash=_reading_hash(configuration, mapping, pseudonym_key),
     )
-
-    def new_collection() -> RecordCollection:
-        return RecordCollection(
-            mapping=mapping,
-            pseudonym_key=pseudonym_key,
-            keyword_pattern=keyword_pattern,
-            reading_hash=reading_hash,
-        )
-
-    collection, changes = new_collection(), None
+    version = store.manifest().tables.get(SOURCE_ROWS.name)
+    known = store.read_version(SOURCE_ROWS, version, where={"source": mapping.name})
     with SourceDatabase(database_url=database_url, mapping=mapping) as database:
         for name, section in mapping.sections.items():
             database.check(section, name)
-        known = store.read(SOURCE_ROWS, where={"source": mapping.name})
-        if not is_full and _is_read_alike(known, reading_hash):
-            try:
-                changes = read_changed_records(
-                    store=store,
-                    database=database,
-                    mapping=mapping,
-                    collection=collection,
-                    known=known,
-                    now=datetime.now(UTC),
-                    progress=progress,
-                )
-            except SourceMovedError:
-                collection = new_collection()
+        collection, changes = new_collection(), None
+        if not is_full and collection.taken.is_alike(known):
+            changes = _read_changes(
+                store,
+                database=database,
+                mapping=mapping,
+                collection=collection,
+                known=known,
+                progress=progress,
+            )
         if changes is None:
+            collection = new_collection()
             _read_all(database, mapping, collection, progress)
-    if changes is None:
-        _write_all(store, mapping, collection, configuration)
-    elif changes.n_rows:
-        _write_changes(store, mapping, collection, changes, configuration)
+    if changes is None or changes.n_rows:
+        with store.commit(stage=STAGE, configuration=configuration) as commit:
+            if changes is None:
+                _write_all(commit, mapping, collection)
+            elif store.manifest().tables.get(SOURCE_ROWS.name) == version:
+                _write_changes(commit, mapping, collection, changes)
+            else:
+                raise WarehouseError(
+                    f"extract: another extraction of {mapping.name} was published meanwhile. "
+                    "Nothing was written; run extract again."
+                )
     return _summary(store, mapping, collection, changes)
 
 
-def _is_read_alike(known: pa.Table, reading_hash: str) -> bool:
-    return bool(pc.unique(known["reading_hash"]).to_pylist() == [reading_hash])
+def _reading_hash(
+    configuration: Mapping[str, object], mapping: SiteMapping, pseudonym_key: bytes | str
+) -> str:
+    """What rows are read with: another mapping, pattern or key makes other rows of them."""
+    key_check = Pseudonymizer(key=pseudonym_key, source=mapping.name).pseudonym("row", "key check")
+    return configuration_hash(
+        {**configuration, "key_check": key_check, "reader_version": READER_VERSION}
+    )
+
+
+def _read_changes(
+    store: Store,
+    *,
+    database: SourceDatabase,
+    mapping: SiteMapping,
+    collection: RecordCollection,
+    known: pa.Table,
+    progress: Progress,
+) -> ChangedRecords | None:
+    """What differs; None where everything has to be read."""
+    try:
+        return read_changed_records(
+            store=store,
+            database=database,
+            mapping=mapping,
+            collection=collection,
+            known=known,
+            now=datetime.now(UTC),
+            progress=progress,
+        )
+    except SourceMovedError:
+        return None
 
 
 def _read_all(
@@ -159,58 +196,44 @@ def _read_all(
     progress.finish()
 
 
-def _write_all(
-    store: Store,
-    mapping: SiteMapping,
-    collection: RecordCollection,
-    configuration: Mapping[str, object],
-) -> None:
+def _write_all(commit: Commit, mapping: SiteMapping, collection: RecordCollection) -> None:
     tables = collection.tables()
     _check_patients(mapping, tables[PATIENTS.name].num_rows, collection)
     where: dict[str, object] = {"source": mapping.name}
-    with store.commit(stage=STAGE, configuration=configuration) as commit:
-        for table in RECORD_TABLES.values():
-            commit.replace(table, tables[table.name], where=where)
-        for kind, rows in collection.identities().items():
-            if kind == "accession":  # those of notes that are gone stay: images may need them
-                commit.upsert(IDENTITIES, rows)
-            else:
-                commit.replace(IDENTITIES, rows, where={**where, "kind": kind})
-        commit.replace(SOURCE_ROWS, collection.taken.table(), where=where)
-        collection.quarantine.replace_in(commit)
+    for table in RECORD_TABLES.values():
+        commit.replace(table, tables[table.name], where=where)
+    identities = collection.identities()
+    # Accession numbers of notes that are gone stay: images may still need them.
+    accessions = identities.pop("accession")
+    rows = pa.concat_tables(identities.values())
+    commit.replace(IDENTITIES, rows, where={**where, "kind": list(identities)})
+    commit.upsert(IDENTITIES, accessions)
+    commit.replace(SOURCE_ROWS, collection.taken.table(), where=where)
+    collection.quarantine.replace_in(commit)
 
 
 def _write_changes(
-    store: Store,
-    mapping: SiteMapping,
-    collection: RecordCollection,
-    changes: ChangedRecords,
-    configuration: Mapping[str, object],
+    commit: Commit, mapping: SiteMapping, collection: RecordCollection, changes: ChangedRecords
 ) -> None:
     tables = collection.tables(newest_elsewhere=changes.newest_elsewhere)
-    before = store.read(PATIENTS, columns=["patient_id"], where={"source": mapping.name})
+    before = commit.read(PATIENTS, columns=["patient_id"], where={"source": mapping.name})
     others = _without(pc.unique(before["patient_id"]), changes.record_ids("patients"))
     n_patients = len(others) + tables[PATIENTS.name].num_rows
     _check_patients(mapping, n_patients, collection)
+    for kind, table in RECORD_TABLES.items():
+        key = PRIMARY_KEYS[kind]
+        vanished = _without(changes.record_ids(kind), tables[table.name][key])
+        _change(commit, table, tables[table.name], pa.table({key: vanished}))
     identities = collection.identities()
-    with store.commit(stage=STAGE, configuration=configuration) as commit:
-        for kind, table in RECORD_TABLES.items():
-            key = PRIMARY_KEYS[kind]
-            vanished = _without(changes.record_ids(kind), tables[table.name][key])
-            _change(commit, table, tables[table.name], pa.table({key: vanished}))
-        for kind, section_kind in (
-            ("patient", "patients"),
-            ("imaging_patient", "patients"),
-            ("encounter", "encounters"),
-            ("note", "notes"),
-        ):
-            vanished = _without(changes.record_ids(section_kind), identities[kind]["pseudonym"])
-            keys = {"kind": pa.repeat(pa.scalar(kind), len(vanished)), "pseudonym": vanished}
-            _change(commit, IDENTITIES, identities[kind], pa.table(keys))
-        commit.upsert(IDENTITIES, identities["accession"])
-        rows = collection.taken.table()
-        _change(commit, SOURCE_ROWS, rows, changes.before.select(list(SOURCE_ROWS.primary_key)))
-        collection.quarantine.replace_in(commit, seen_keys=changes.quarantine_keys(rows))
+    gone = []
+    for kind, section_kind in SECTION_KINDS.items():
+        vanished = _without(changes.record_ids(section_kind), identities[kind]["pseudonym"])
+        kinds = pa.repeat(pa.scalar(kind), len(vanished))
+        gone.append(pa.table({"kind": kinds, "pseudonym": vanished}))
+    _change(commit, IDENTITIES, pa.concat_tables(identities.values()), pa.concat_tables(gone))
+    rows = collection.taken.table()
+    _change(commit, SOURCE_ROWS, rows, changes.before.select(list(SOURCE_ROWS.primary_key)))
+    collection.quarantine.replace_in(commit, seen_keys=changes.quarantine_keys(rows))
 
 
 def _change(commit: Commit, table: Table, rows: pa.Table, vanished: pa.Table) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.records import RowsRead
 from etl.row_hash import Hashes
@@ -58,6 +59,7 @@ class RowsTaken:
     """
 
     def __init__(self, *, source: str, reading_hash: str) -> None:
+        self._reading_hash = reading_hash
         self._constants = {"source": source, "reading_hash": reading_hash}
         self._parts: list[pa.Table] = []
 
@@ -86,6 +88,10 @@ class RowsTaken:
             "quarantine_key": pa.array(result.quarantine_keys, pa.string()),
         }
         self._parts.append(pa.table(columns))
+
+    def is_alike(self, known: pa.Table) -> bool:
+        """Whether known rows were read with the same mapping, keywords and key."""
+        return bool(pc.unique(known["reading_hash"]).to_pylist() == [self._reading_hash])
 
     @property
     def n_rows(self) -> int:

@@ -162,3 +162,39 @@ def test_a_role_without_rights_is_told_in_one_line_without_data(
         extract(tmp_path, stranger.render_as_string(hide_password=False))
     assert "\n" not in str(caught.value)
     assert not Store(Home(tmp_path)).manifest().tables
+
+
+CHANGES = [
+    "UPDATE clinical_note SET note_text = 'No rib fracture.', updated_at = '2017-01-01 00:00:00' "
+    "WHERE note_no IN (SELECT note_no FROM (SELECT min(note_no) AS note_no FROM clinical_note) t)",
+    "DELETE FROM visit_diagnosis WHERE seq_no = 1 AND icd_code LIKE '8%'",
+    "UPDATE visit SET end_at = NULL, updated_at = '2017-01-01 00:00:00' WHERE visit_type = 'O'",
+    "UPDATE patient SET birth_date = '1920-02-29', updated_at = '2017-01-01 00:00:00' "
+    "WHERE chart_no IN (SELECT no FROM (SELECT max(chart_no) AS no FROM patient) t)",
+    "INSERT INTO patient VALUES ('Z1', 'n', 'n', 'F', '1960-01-01', NULL, NULL, 1, "
+    "'2001-01-01 00:00:00')",
+    "INSERT INTO visit VALUES ('Z1V', 'Z1', 'E', 'ER', '2016-12-31 10:00:00', NULL, "
+    "'2001-01-01 00:00:00')",
+    "INSERT INTO clinical_note VALUES ('Z1N', 'Z1D', 1, 'Z1', 'Z1V', 'CXR', 'final', NULL, 'a', "
+    "'2016-12-31 11:00:00', NULL, 'Left rib fracture.', '2001-01-01 00:00:00')",
+]
+
+
+def test_changes_are_read_again_and_nothing_else(
+    tmp_path: Path, server: DatabaseServer, sqlite_file: Path
+) -> None:
+    url = server.new_database()
+    copy_hospital(sqlite_file, url)
+    first = extract(tmp_path / "home", url)
+    for change in CHANGES:
+        server.run(change, url=url)
+        extract(tmp_path / "home", url)
+    last = extract(tmp_path / "home", url)
+    assert (last.mode, last.n_rows_changed) == ("incremental", 0)
+    assert last.n_patients == first.n_patients + 1
+    assert extract(tmp_path / "full", url).n_diagnoses == last.n_diagnoses < first.n_diagnoses
+    expected = content(tmp_path / "full")
+    for name, rows in content(tmp_path / "home").items():
+        kept = [row for row in rows.to_pylist() if row.get("kind") != "accession"]
+        wanted = [row for row in expected[name].to_pylist() if row.get("kind") != "accession"]
+        assert kept == wanted, name
