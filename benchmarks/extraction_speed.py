@@ -29,6 +29,7 @@ from etl.source_tables import column_names
 
 ROOT = Path(__file__).parents[1]
 NOT_COUNTED = -1
+Reading = tuple[int, float]  # rows, seconds
 MAPPING = load_site_mapping("synthetic_hospital")
 CODES, NOTES = MAPPING.diagnoses[0], MAPPING.notes[0]
 # Rows of the synthetic hospital's own tables, made by the server, in the order of their patients.
@@ -66,43 +67,52 @@ def select(table: str) -> str:
     return f"SELECT {', '.join(column_names(section_of(table)))} FROM {table}"
 
 
-def read_lane(url: str, table: str, *, is_fast: bool) -> int:
-    """Extraction's own stream; returns the rows."""
+def read_lane(url: str, table: str, *, is_fast: bool) -> Reading:
+    """Extraction's own stream, from a database that is open, as it is for every section."""
     section = section_of(table)
     with SourceDatabase(
         database_url=url, mapping=MAPPING, is_fast_lane_allowed=is_fast
     ) as database:
         database.check(section, table)
-        return sum(batch.n_rows for batch in database.stream(section))
+        begin = time.perf_counter()
+        n_rows = sum(batch.n_rows for batch in database.stream(section))
+        return n_rows, time.perf_counter() - begin
 
 
-def read_pandas(url: str, table: str) -> int:
-    """pandas.read_sql through SQLAlchemy."""
+def read_pandas(url: str, table: str) -> Reading:
+    """pandas.read_sql through SQLAlchemy, from a connection that is open."""
     import pandas as pd
 
     with sa.create_engine(url).connect() as connection:
-        return len(pd.read_sql(select(table), connection))
+        begin = time.perf_counter()
+        n_rows = len(pd.read_sql(select(table), connection))
+        return n_rows, time.perf_counter() - begin
 
 
-def read_connectorx(url: str, table: str) -> int:
-    """ConnectorX into one Arrow table."""
+def read_connectorx(url: str, table: str) -> Reading:
+    """ConnectorX into one Arrow table; it opens its own connection."""
     import connectorx
 
-    plain = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return int(connectorx.read_sql(plain, select(table), return_type="arrow").num_rows)
+    begin = time.perf_counter()
+    n_rows = connectorx.read_sql(plain_url(url), select(table), return_type="arrow").num_rows
+    return int(n_rows), time.perf_counter() - begin
 
 
-def read_floor(url: str, table: str) -> int:
+def read_floor(url: str, table: str) -> Reading:
     """psql's COPY BINARY, every byte thrown away."""
-    parsed = sa.make_url(url)
-    plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
     copy = f"COPY ({select(table)}) TO STDOUT (FORMAT binary)"
-    command = ["psql", plain, "-X", "-q", "-c", copy]
+    begin = time.perf_counter()
+    command = ["psql", plain_url(url), "-X", "-q", "-c", copy]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return NOT_COUNTED
+    return NOT_COUNTED, time.perf_counter() - begin
 
 
-WAYS: dict[str, Callable[[str, str], int]] = {
+def plain_url(url: str) -> str:
+    """The URL without SQLAlchemy's driver."""
+    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+WAYS: dict[str, Callable[[str, str], Reading]] = {
     "ribline": lambda url, table: read_lane(url, table, is_fast=True),
     "ribline_cursor": lambda url, table: read_lane(url, table, is_fast=False),
     "pandas_read_sql": read_pandas,
@@ -115,9 +125,7 @@ def work(way: str, url: str, table: str) -> dict[str, float]:
     """One reading, after a small one that brings everything into memory."""
     WAYS[way](url, "warm")
     before = memory_mb("VmRSS")
-    begin = time.perf_counter()
-    n_rows = WAYS[way](url, table)
-    seconds = time.perf_counter() - begin
+    n_rows, seconds = WAYS[way](url, table)
     return {"rows": n_rows, "seconds": seconds, "growth_mb": memory_mb("VmHWM") - before}
 
 

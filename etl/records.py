@@ -143,6 +143,8 @@ class RecordReader:
     ) -> Iterator[tuple[int, str]]:
         """Numbers of the rows to read; with its text where the row is a note."""
         if not isinstance(section, NoteMapping):
+            for name in batch.columns:
+                batch.values(name)  # all at once, because every row is read
             yield from ((number, "") for number in range(batch.n_rows))
             return
         texts = self._note_texts(section, batch, result)

@@ -48,7 +48,8 @@ class SourceBatch:
 
     def value(self, name: str, number: int) -> Any:
         """One value."""
-        found = self.columns[name][number]
+        known = self._values.get(name)
+        found = self.columns[name][number] if known is None else known[number]
         return found.as_py() if isinstance(found, pa.Scalar) else found
 
     def row(self, number: int) -> dict[str, Any]:

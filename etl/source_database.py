@@ -164,8 +164,9 @@ class SourceDatabase:
     def _after_failure(self, error: Exception, drops: int) -> None:
         """Make ready for another attempt, or raise the error where none can help."""
         if isinstance(error, FastLaneError):
-            return
-        if not is_dropped(error) or drops > MAX_DROPS:
+            # The cursor goes on; a server that refuses the lane once does so for every table.
+            self._is_fast_lane_allowed = False
+        elif not is_dropped(error) or drops > MAX_DROPS:
             raise error
         self._drop_connection()
         self._open_again()

@@ -17,6 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_postgresql import dbapi
 from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
 
 from etl.source_batch import Column, SourceBatch
 from etl.source_tables import Select
@@ -56,7 +57,11 @@ class FastLane:
     """
 
     def __init__(self, connection: sa.Connection) -> None:
-        snapshot = str(connection.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one())
+        try:
+            exported = connection.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one()
+        except SQLAlchemyError as error:
+            raise FastLaneError(type(error).__name__) from None
+        snapshot = str(exported)
         assert SNAPSHOT_SHAPE.fullmatch(snapshot), "PostgreSQL's own form"
         url = connection.engine.url.set(drivername="postgresql")
         with _translated():
