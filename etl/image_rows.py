@@ -11,9 +11,9 @@ from etl.dicom_header import HeaderFacts
 from etl.film_copies import StoredFilm, find_copies
 from etl.film_reading import FilmReading
 from etl.opt_outs import OptOuts
+from etl.patient_rows import MAX_AGE_YEARS
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
-from etl.records import MAX_AGE_YEARS
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGES
 from warehouse_schema.tables.records import IDENTITIES, NOTES, PATIENTS

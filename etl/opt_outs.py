@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 
 from etl.pseudonym import Pseudonymizer
+from etl.record_values import UnreadableValueError, read_identifier
+from etl.site_mapping import PatientMapping, TableSection
+from etl.source_batch import SourceBatch
 from warehouse_schema.commit import Commit
 from warehouse_schema.store import Store
 from warehouse_schema.tables.records import OPT_OUTS
@@ -48,6 +52,24 @@ class OptOuts:
         if identifier is not None:
             self._also.add(self._names.pseudonym("opt_out", identifier))
 
+    def without(self, section: TableSection, batch: SourceBatch, encoding: str) -> SourceBatch:
+        """The rows of everybody else: those of the opted-out leave no trace of any kind.
+
+        Args:
+            section: Section of the mapping that the rows are of.
+            batch: Rows as the source gave them.
+            encoding: Encoding of its identifiers.
+        """
+        if not self._known:
+            return batch
+        is_out = [self.holds(_read(raw, encoding)) for raw in batch.values(section.patient)]
+        alias = section.imaging_patient if isinstance(section, PatientMapping) else None
+        if alias is not None and alias in batch.columns:
+            for raw, is_theirs in zip(batch.values(alias), is_out, strict=True):
+                if is_theirs:
+                    self.add_alias(_read(raw, encoding))
+        return batch.filter(~np.array(is_out, dtype=np.bool_))
+
     @property
     def n_met(self) -> int:
         """How many opted-out identifiers the source still named."""
@@ -56,6 +78,13 @@ class OptOuts:
     def write_aliases(self, commit: Commit) -> None:
         """Keep the identifiers taken up, so that films under them are found."""
         write_opt_outs(commit, self._also, self._names.source)
+
+
+def _read(raw: object, encoding: str) -> str | None:
+    try:
+        return read_identifier(raw, encoding)
+    except UnreadableValueError:
+        return None
 
 
 def write_opt_outs(commit: Commit, opt_out_ids: Collection[str], source: str) -> None:

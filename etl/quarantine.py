@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping
+from itertools import chain
 
 import pyarrow as pa
 
@@ -22,23 +23,19 @@ class QuarantineList:
     def __init__(self, *, stage: str, source: str) -> None:
         self.stage = stage
         self.source = source
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, list[str]] = {}
 
     def add(self, key: str, reason: str) -> None:
         """Set one thing aside under a pseudonymous key; a repeated key gets a number."""
-        unique, n = key, 1
-        while unique in self._reasons:
-            n += 1
-            unique = f"{key}#{n}"
-        self._reasons[unique] = reason
+        self._reasons.setdefault(key, []).append(reason)
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return sum(map(len, self._reasons.values()))
 
     @property
     def reasons(self) -> Mapping[str, int]:
         """How many were set aside for each reason, most frequent first."""
-        counts = Counter(self._reasons.values())
+        counts = Counter(chain.from_iterable(self._reasons.values()))
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def replace_in(self, commit: Commit, *, seen_keys: Container[str] | None = None) -> None:
@@ -50,7 +47,12 @@ class QuarantineList:
                 the source; rows of other keys then stay. None: the run has looked at all.
         """
         where: dict[str, str | int] = {"stage": self.stage, "source": self.source}
-        rows = [{**where, "key": key, "reason": reason} for key, reason in self._reasons.items()]
+        # Reasons in order, so that the same ones get the same numbers whichever came first.
+        rows = [
+            {**where, "key": f"{key}#{number}" if number > 1 else key, "reason": reason}
+            for key, reasons in self._reasons.items()
+            for number, reason in enumerate(sorted(reasons), start=1)
+        ]
         if seen_keys is not None:
             rows += [
                 row

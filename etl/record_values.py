@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 
 from etl.site_mapping import SiteMapping, find_time_zone
 
@@ -35,7 +36,7 @@ def read_text(value: object, encoding: str) -> str | None:
             return bytes(value).decode(encoding)
         except UnicodeDecodeError:
             raise UnreadableValueError(f"text is not valid {encoding}") from None
-    if isinstance(value, (float, Decimal)) and value == int(value):
+    if isinstance(value, (float, Decimal)) and isfinite(value) and value == int(value):
         return str(int(value))
     return str(value)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.opt_outs import OptOuts
+from etl.patient_rows import EncounterRecord, PatientRecord
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
 from etl.record_values import (
@@ -23,6 +24,7 @@ from etl.record_values import (
     read_integer,
     read_text,
 )
+from etl.row_hash import Hashes
 from etl.site_mapping import (
     SEXES,
     DiagnosisMapping,
@@ -30,43 +32,60 @@ from etl.site_mapping import (
     NoteMapping,
     PatientMapping,
     SiteMapping,
+    TableSection,
     Value,
 )
-from etl.source_database import Batch
+from etl.source_batch import SourceBatch
 from warehouse_schema.errors import ConfigurationError
 
-MAX_AGE_YEARS = 89
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatientRecord:
-    """A patient as read; dates are not yet shifted."""
+class RowsRead:
+    """What became of the rows of one batch, in their order.
 
-    patient_id: str
-    imaging_identifier: str | None
-    shift_days: int
-    sex_code: str | None
-    birth: datetime | None
+    Attributes:
+        rows: The warehouse rows made; None where a row was set aside or not wanted.
+        patient_ids: Pseudonym of the patient whom the source row names; None where it names none.
+        quarantine_keys: Key under which something of the row was set aside.
+    """
+
+    rows: list[Row | None]
+    patient_ids: list[str | None]
+    quarantine_keys: list[str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncounterRecord:
-    """What later rows need to know of an encounter; dates are not shifted."""
+class SourceRow:
+    """One row while it is read.
 
-    encounter_id: str
-    patient: str
-    start: datetime
+    Attributes:
+        section: Its section of the mapping.
+        values: Raw values by column name.
+        content: Hash of its content.
+        number: Its place in the batch.
+        result: What became of the batch's rows.
+    """
+
+    section: TableSection
+    values: Row
+    content: int
+    number: int
+    result: RowsRead
 
 
 class RecordReader:
-    """Reads the sections of one site in order: patients, encounters, diagnoses, notes.
+    """Reads the sections of one site: patients, encounters, then diagnoses and notes.
+
+    Rows of one section may come in any order and in several batches. Of rows that would become the
+    same warehouse row the one with the smallest content hash is kept.
 
     Args:
         mapping: The site.
         pseudonymizer: Gives pseudonyms and shifts for the site's name.
         quarantine: Takes the rows that cannot be used.
-        opt_outs: Patients whose rows are passed over; None where nobody can opt out.
+        keyword_pattern: RE2 pattern; only notes in which it is found become rows.
     """
 
     def __init__(
@@ -75,64 +94,106 @@ class RecordReader:
         mapping: SiteMapping,
         pseudonymizer: Pseudonymizer,
         quarantine: QuarantineList,
-        opt_outs: OptOuts | None = None,
+        keyword_pattern: str,
     ) -> None:
         self._mapping = mapping
         self._names = pseudonymizer
         self._quarantine = quarantine
-        self._opt_outs = opt_outs
+        self._keyword_pattern = keyword_pattern
         self._moments = MomentReader(mapping)
-        self._seen: set[str] = set()
+        self._claims: dict[str, int] = {}
+        self._patient_id = lru_cache(maxsize=1_000_000)(partial(pseudonymizer.pseudonym, "patient"))
+        self.superseded: set[tuple[str, int]] = set()
         self.patients: dict[str, PatientRecord] = {}
         self.encounters: dict[str, EncounterRecord] = {}
         self.notes: dict[str, str] = {}
         self.accessions: dict[str, str] = {}
 
-    def read_patients(self, section: PatientMapping, batch: Batch) -> None:
-        """Take up a batch of patients."""
-        for number in range(_n_rows(batch)):
-            row = {name: values[number] for name, values in batch.items()}
-            if self._opt_outs is not None and self._is_opted_out(row[section.patient]):
-                self._opt_outs.add_alias(self._alias(section, row))
-                continue
-            with self._setting_aside("patients", row.get(section.patient)):
-                self._read_patient(section, row)
+    def read(self, section: TableSection, batch: SourceBatch, content: Hashes) -> RowsRead:
+        """Read a batch of a section.
 
-    def _read_patient(self, section: PatientMapping, row: Row) -> None:
+        Args:
+            section: Section of the mapping.
+            batch: All columns that the section reads.
+            content: Hash of each row's content.
+
+        Raises:
+            ConfigurationError: RE2 refuses the keyword pattern.
+        """
+        n_rows = batch.n_rows
+        result = RowsRead(
+            rows=[None] * n_rows,
+            patient_ids=[self._named_patient(value) for value in batch.values(section.patient)],
+            quarantine_keys=[None] * n_rows,
+        )
+        for number, text in self._wanted(section, batch, result):
+            source = SourceRow(
+                section=section,
+                values=batch.row(number),
+                content=int(content[number]),
+                number=number,
+                result=result,
+            )
+            with self._setting_aside(source):
+                result.rows[number] = self._read_row(section, source, text)
+        return result
+
+    def _wanted(
+        self, section: TableSection, batch: SourceBatch, result: RowsRead
+    ) -> Iterator[tuple[int, str]]:
+        """Numbers of the rows to read; with its text where the row is a note."""
+        if not isinstance(section, NoteMapping):
+            for name in batch.columns:
+                batch.values(name)  # all at once, because every row is read
+            yield from ((number, "") for number in range(batch.n_rows))
+            return
+        texts = self._note_texts(section, batch, result)
+        try:
+            matches = pc.match_substring_regex(texts, self._keyword_pattern)
+        except pa.ArrowInvalid:
+            raise ConfigurationError(
+                "keyword_pattern: not a regular expression that RE2 accepts. It is made from the "
+                "label definitions; correct their terms."
+            ) from None
+        for number in pc.indices_nonzero(matches.fill_null(False)).to_pylist():
+            yield number, texts[number].as_py()
+
+    def _read_row(self, section: TableSection, source: SourceRow, text: str) -> Row:
+        if isinstance(section, PatientMapping):
+            return self._read_patient(section, source)
+        if isinstance(section, EncounterMapping):
+            return self._read_encounter(section, source)
+        if isinstance(section, DiagnosisMapping):
+            return self._read_diagnosis(section, source)
+        assert isinstance(section, NoteMapping), "the fourth kind of section"
+        return self._read_note(section, source, text)
+
+    def _read_patient(self, section: PatientMapping, source: SourceRow) -> Row:
+        row = source.values
         patient = self._required(row, section.patient, "patient identifier")
-        if patient in self.patients:
-            raise UnreadableValueError("a second row for the same patient")
         sex = self._value(section.sex, row) if section.sex is not None else None
-        self.patients[patient] = PatientRecord(
-            patient_id=self._names.pseudonym("patient", patient),
+        record = PatientRecord(
+            patient_id=self._patient_id(patient),
             imaging_identifier=self._optional(row, section.imaging_patient),
             shift_days=self._names.date_shift_days(patient),
             sex_code=sex if sex in SEXES else None,
             birth=self._birth_date(section, row, patient),
         )
+        self._claim("patient", record.patient_id, source)
+        self.patients[patient] = record
+        return {"patient_id": record.patient_id}
 
     def _birth_date(self, section: PatientMapping, row: Row, patient: str) -> datetime | None:
         """The birth date; an unreadable one is counted but costs nobody the patient."""
         try:
             return self._moment(row, section.birth, "birth date")
         except UnreadableValueError as error:
-            patient_id = self._names.pseudonym("patient", patient)
-            self._quarantine.add(f"patients/{patient_id}", f"{error}: left out")
+            self._quarantine.add(f"patients/{self._patient_id(patient)}", f"{error}: left out")
             return None
 
-    def read_encounters(self, section: EncounterMapping, batch: Batch) -> Iterator[Row]:
-        """Encounter rows of a batch."""
-        for number in range(_n_rows(batch)):
-            row = {name: values[number] for name, values in batch.items()}
-            if self._is_opted_out(row[section.patient]):
-                continue
-            with self._setting_aside("encounters", row.get(section.encounter)):
-                yield self._read_encounter(section, row)
-
-    def _read_encounter(self, section: EncounterMapping, row: Row) -> Row:
+    def _read_encounter(self, section: EncounterMapping, source: SourceRow) -> Row:
+        row = source.values
         encounter = self._required(row, section.encounter, "encounter identifier")
-        if encounter in self.encounters:
-            raise UnreadableValueError("a second row for the same encounter")
         patient, known = self._patient(row, section.patient)
         start = self._moment(row, section.start, "start")
         end = self._moment(row, section.end, "end")
@@ -144,6 +205,7 @@ class RecordReader:
         record = EncounterRecord(
             encounter_id=self._names.pseudonym("encounter", encounter), patient=patient, start=start
         )
+        self._claim("encounter", record.encounter_id, source)
         self.encounters[encounter] = record
         return {
             "encounter_id": record.encounter_id,
@@ -155,55 +217,8 @@ class RecordReader:
             "is_synthetic": self._mapping.is_synthetic,
         }
 
-    def patient_rows(self) -> Iterator[Row]:
-        """Patient rows, once the encounters are read: ages over 89 lose their birth date."""
-        first: dict[str, datetime] = {}
-        last: dict[str, datetime] = {}
-        for encounter in self.encounters.values():
-            patient, start = encounter.patient, encounter.start
-            first[patient] = min(first.get(patient, start), start)
-            last[patient] = max(last.get(patient, start), start)
-        newest = max(last.values(), default=None)
-        for patient, record in self.patients.items():
-            birth = self._birth(record, first.get(patient))
-            end = last.get(patient, newest)
-            is_over = (
-                birth is not None and end is not None and age_years(birth, end) >= MAX_AGE_YEARS + 1
-            )
-            yield {
-                "patient_id": record.patient_id,
-                "source": self._mapping.name,
-                "sex_code": record.sex_code,
-                "birth_datetime": None if is_over else shift_datetime(birth, record.shift_days),
-                "is_over_89": is_over,
-                "is_synthetic": self._mapping.is_synthetic,
-            }
-
-    def _birth(self, record: PatientRecord, first: datetime | None) -> datetime | None:
-        """The birth date, which a two-digit year may have put a century too late."""
-        birth = record.birth
-        if birth is None or first is None or birth <= first:
-            return birth
-        if self._mapping.two_digit_year_from is not None:
-            earlier = _century_before(birth)
-            if earlier <= first:
-                return earlier
-        self._quarantine.add(
-            f"patients/{record.patient_id}", "birth date after the first encounter: left out"
-        )
-        return None
-
-    def read_diagnoses(self, section: DiagnosisMapping, batch: Batch) -> Iterator[Row]:
-        """Diagnosis rows of a batch."""
-        for number in range(_n_rows(batch)):
-            row = {name: values[number] for name, values in batch.items()}
-            if self._is_opted_out(row[section.patient]):
-                continue
-            key = row.get(section.diagnosis) if section.diagnosis else None
-            with self._setting_aside("diagnoses", key):
-                yield self._read_diagnosis(section, row)
-
-    def _read_diagnosis(self, section: DiagnosisMapping, row: Row) -> Row:
+    def _read_diagnosis(self, section: DiagnosisMapping, source: SourceRow) -> Row:
+        row = source.values
         patient, known = self._patient(row, section.patient)
         encounter = self._encounter(row, section.encounter, patient)
         code = self._required(row, section.code, "code")
@@ -220,7 +235,8 @@ class RecordReader:
         own = self._optional(row, section.diagnosis)
         parts = [patient, encounter, position, vocabulary, code, recorded]
         identifier = f"{section.table}:{own}" if own else "|".join(map(str, parts))
-        diagnosis_id = self._new("diagnosis", identifier)
+        diagnosis_id = self._names.pseudonym("diagnosis", identifier)
+        self._claim("diagnosis", diagnosis_id, source)
         return {
             "diagnosis_id": diagnosis_id,
             "patient_id": known.patient_id,
@@ -233,43 +249,35 @@ class RecordReader:
             "is_synthetic": self._mapping.is_synthetic,
         }
 
-    def read_notes(self, section: NoteMapping, batch: Batch, keyword_pattern: str) -> Iterator[Row]:
-        """Rows of the notes in a batch that the keyword pattern finds.
+    def _note_texts(self, section: NoteMapping, batch: SourceBatch, result: RowsRead) -> pa.Array:
+        """Decoded texts; null where there is none, or none that can be read."""
+        column = batch.columns[section.text]
+        is_text = isinstance(column, pa.Array) and pa.types.is_string(column.type)
+        if is_text and not column.null_count:
+            return column
+        encoding = section.encoding or self._mapping.encoding
+        texts: list[str | None] = []
+        for number, value in enumerate(batch.values(section.text)):
+            text = None
+            source = SourceRow(
+                section=section,
+                values={section.key: batch.value(section.key, number)},
+                content=0,
+                number=number,
+                result=result,
+            )
+            with self._setting_aside(source):
+                named = None
+                if section.encoding_column:
+                    named = read_identifier(batch.value(section.encoding_column, number), "ascii")
+                text = read_text(value, named or encoding)
+                if text is None:
+                    raise UnreadableValueError("the note has no text")
+            texts.append(text)
+        return pa.array(texts, pa.large_string())
 
-        Args:
-            section: Notes section.
-            batch: Raw columns.
-            keyword_pattern: RE2 pattern, matched over the whole decoded column at once.
-        """
-        texts = [self._note_text(section, batch, number) for number in range(_n_rows(batch))]
-        try:
-            matches = pc.match_substring_regex(pa.array(texts, pa.large_string()), keyword_pattern)
-        except pa.ArrowInvalid:
-            raise ConfigurationError(
-                "keyword_pattern: not a regular expression that RE2 accepts. It is made from the "
-                "label definitions; correct their terms."
-            ) from None
-        for number in pc.indices_nonzero(matches.fill_null(False)).to_pylist():
-            row = {name: values[number] for name, values in batch.items()}
-            with self._setting_aside("notes", row.get(section.note)):
-                yield self._read_note(section, row, str(texts[number]))
-
-    def _note_text(self, section: NoteMapping, batch: Batch, number: int) -> str | None:
-        key = batch[section.note][number]
-        if self._is_opted_out(batch[section.patient][number]):
-            return None
-        with self._setting_aside("notes", key):
-            encoding = section.encoding or self._mapping.encoding
-            if section.encoding_column:
-                named = batch[section.encoding_column][number]
-                encoding = read_identifier(named, "ascii") or encoding
-            text = read_text(batch[section.text][number], encoding)
-            if text is None:
-                raise UnreadableValueError("the note has no text")
-            return text
-        return None
-
-    def _read_note(self, section: NoteMapping, row: Row, text: str) -> Row:
+    def _read_note(self, section: NoteMapping, source: SourceRow, text: str) -> Row:
+        row = source.values
         note = self._required(row, section.note, "note identifier")
         patient, known = self._patient(row, section.patient)
         encounter = self._encounter(row, section.encounter, patient)
@@ -287,10 +295,11 @@ class RecordReader:
             else None
         )
         identifier = f"{section.table}:{note}"
-        note_id = self._new("note", identifier)
-        self.notes[note_id] = identifier
+        note_id = self._names.pseudonym("note", identifier)
         series = self._optional(row, section.note_series)
         accession = self._optional(row, section.accession)
+        self._claim("note", note_id, source)
+        self.notes[note_id] = identifier
         return {
             "note_id": note_id,
             "patient_id": known.patient_id,
@@ -307,33 +316,27 @@ class RecordReader:
             "is_synthetic": self._mapping.is_synthetic,
         }
 
-    def _is_opted_out(self, raw_patient: object) -> bool:
-        """True where the row is of a patient who has opted out: it leaves no trace."""
-        if self._opt_outs is None:
-            return False
-        try:
-            return self._opt_outs.holds(read_identifier(raw_patient, self._mapping.encoding))
-        except UnreadableValueError:
-            return False
-
-    def _alias(self, section: PatientMapping, row: Row) -> str | None:
-        try:
-            return self._optional(row, section.imaging_patient)
-        except UnreadableValueError:
-            return None
-
     @contextmanager
-    def _setting_aside(self, kind: str, raw_key: object) -> Iterator[None]:
-        """Quarantine the row whose reading fails, under its identifier's pseudonym, and go on."""
+    def _setting_aside(self, source: SourceRow) -> Iterator[None]:
+        """Quarantine the row whose reading fails and go on."""
         try:
             yield
         except UnreadableValueError as error:
-            try:
-                identifier = read_identifier(raw_key, self._mapping.encoding)
-            except UnreadableValueError:
-                identifier = None
-            key = self._names.pseudonym("row", identifier) if identifier else "no identifier"
-            self._quarantine.add(f"{kind}/{key}", str(error))
+            self._set_aside(source, str(error))
+
+    def _set_aside(self, source: SourceRow, reason: str) -> None:
+        key = self._quarantine_key(source.section, source.values[source.section.key])
+        self._quarantine.add(key, reason)
+        source.result.quarantine_keys[source.number] = key
+
+    def _quarantine_key(self, section: TableSection, raw_key: object) -> str:
+        """Pseudonym of the row's key: that of its group, whatever else the row says."""
+        try:
+            identifier = read_identifier(raw_key, self._mapping.encoding) or ""
+        except UnreadableValueError:
+            identifier = f"undecodable {bytes(raw_key).hex()}"  # type: ignore[call-overload]
+        kind, table = section.scope
+        return f"{kind}/{self._names.pseudonym('row', f'{table}:{identifier}')}"
 
     def _accession(self, accession: str | None) -> str | None:
         if accession is None:
@@ -342,12 +345,23 @@ class RecordReader:
         self.accessions[accession_id] = accession
         return accession_id
 
-    def _new(self, kind: str, identifier: str) -> str:
-        pseudonym = self._names.pseudonym(kind, identifier)
-        if pseudonym in self._seen:
-            raise UnreadableValueError(f"a second row for the same {kind}")
-        self._seen.add(pseudonym)
-        return pseudonym
+    def _claim(self, kind: str, pseudonym: str, source: SourceRow) -> None:
+        """Make a warehouse row this source row's, unless another has the better right to it."""
+        reason = f"a second row for the same {kind}"
+        other = self._claims.get(pseudonym)
+        if other is not None and other <= source.content:
+            raise UnreadableValueError(reason)
+        self._claims[pseudonym] = source.content
+        if other is not None:
+            self.superseded.add((pseudonym, other))
+            self._set_aside(source, reason)
+
+    def _named_patient(self, value: object) -> str | None:
+        try:
+            patient = read_identifier(value, self._mapping.encoding)
+        except UnreadableValueError:
+            return None
+        return self._patient_id(patient) if patient is not None else None
 
     def _patient(self, row: Row, column: str) -> tuple[str, PatientRecord]:
         patient = self._required(row, column, "patient identifier")
@@ -379,19 +393,3 @@ class RecordReader:
 
     def _value(self, value: Value, row: Row) -> str | None:
         return value.translate([self._optional(row, column) for column in value.column])
-
-
-def age_years(birth: datetime, at: datetime) -> int:
-    """Whole years from birth to a moment."""
-    return at.year - birth.year - ((at.month, at.day) < (birth.month, birth.day))
-
-
-def _century_before(moment: datetime) -> datetime:
-    try:
-        return moment.replace(year=moment.year - 100)
-    except ValueError:  # 29 February of a year that was no leap year a century before
-        return moment.replace(year=moment.year - 100, day=28)
-
-
-def _n_rows(batch: Mapping[str, list[object]]) -> int:
-    return len(next(iter(batch.values()), []))

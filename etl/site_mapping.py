@@ -6,12 +6,14 @@ that is not marked optional is required; the shipped files show three complete s
     name = "my_hospital"             # the `source` of all its rows; lower case, no spaces
     meaning = "One line for people."
     is_synthetic = false             # optional; true marks every row SYNTHETIC
-    database_schema = "emr"          # optional; the SQL schema that holds the tables
+    database_schema = "emr"          # optional, also in a section; the SQL schema that holds the
+                                     # tables; SQLite has none
     encoding = "utf-8"               # optional; text that the driver hands over as bytes
     time_zone = "Asia/Taipei"        # optional, default UTC; of dates without a zone
     datetime_formats = ["%Y-%m-%d %H:%M:%S"]   # optional; dates that arrive as text (strptime);
                                      # none: ISO 8601
     two_digit_year_from = 1930       # optional; %y then means 1930 to 2029
+    changed_lag_hours = 24           # optional; see `changed` below
 
     [patients]
     table = "patient"
@@ -19,6 +21,7 @@ that is not marked optional is required; the shipped files show three complete s
     imaging_patient = "chart_no"     # optional; the DICOM Patient ID, where it is another number
     sex = { column = "sex", values = { "1" = "M", "2" = "F" } }    # optional
     birth = "birth_date"             # optional
+    changed = "updated_at"           # optional, in every section; see below
 
     [encounters]
     table = "visit"
@@ -59,7 +62,14 @@ A *value* is a column name, or a table with ``column`` (a name, or several joine
 ``values``), ``default`` (for everything else; without one an unmapped row is quarantined), or with
 ``constant`` alone. A column of a joined table is written ``table.column``::
 
-    joins = [{ table = "concept", on = { condition_source_concept_id = "concept_id" } }]
+    joins = [{ table = "concept", on = { condition_source_concept_id = "concept_id" } },
+             { table = "detail", on = { note_id = "note_id" }, where = { field_name = "exam" } }]
+
+``changed`` names a column of the table (a date and time, or a row version) that takes another value
+whenever a row is amended. A night then compares identifiers and this column alone, and reads again
+what came, went or differs, and whatever changed within ``changed_lag_hours`` of the newest change:
+there an amendment may bear the value that was read before. Without ``changed``, and where tables
+are joined, a night reads every column and compares their hash.
 """
 
 from __future__ import annotations
@@ -71,7 +81,7 @@ import zoneinfo
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import (
     BaseModel,
@@ -164,53 +174,98 @@ class Value(_Section):
 
 
 class Join(_Section):
-    """A left outer join: ``on`` maps columns of the main table to columns of this one."""
+    """A left outer join: ``on`` maps columns of the main table to columns of this one.
+
+    ``where`` keeps rows of the joined table whose columns have these values.
+    """
 
     table: str
     on: dict[str, str] = Field(min_length=1)
+    where: dict[str, str | int] = Field(default_factory=dict)
 
 
-class _TableSection(_Section):
+class TableSection(_Section):
+    """What every section says of its table."""
+
+    kind: ClassVar[str]
     table: str
+    patient: str
     joins: tuple[Join, ...] = ()
+    changed: str | None = None
+    database_schema: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Column of the identifier by which rows are fetched; rows that share it are one group."""
+        raise NotImplementedError
+
+    @property
+    def scope(self) -> tuple[str, str]:
+        """Sections of one scope share their groups: a key means the same rows in all of them."""
+        return self.kind, self.table
+
+    @property
+    def cursor(self) -> str | None:
+        """The ``changed`` column where it tells every amendment: a joined row has another one."""
+        return None if self.joins else self.changed
 
 
-class PatientMapping(_TableSection):
+class PatientMapping(TableSection):
     """Where patients are."""
 
-    patient: str
+    kind = "patients"
     imaging_patient: str | None = None
     sex: Value | None = None
     birth: Columns = ()
 
+    @property
+    def key(self) -> str:
+        """The patient identifier."""
+        return self.patient
 
-class EncounterMapping(_TableSection):
+
+class EncounterMapping(TableSection):
     """Where encounters are."""
 
+    kind = "encounters"
     encounter: str
-    patient: str
     start: Columns
     end: Columns = ()
     encounter_class: Value
 
+    @property
+    def key(self) -> str:
+        """The encounter identifier."""
+        return self.encounter
 
-class DiagnosisMapping(_TableSection):
+
+class DiagnosisMapping(TableSection):
     """Where one kind of diagnosis rows is."""
 
+    kind = "diagnoses"
     diagnosis: str | None = None
-    patient: str
     encounter: str | None = None
     code: str
     vocabulary: Value
     position: str | None = None
     recorded: Columns = ()
 
+    @property
+    def key(self) -> str:
+        """The row identifier; the patient where rows have none."""
+        return self.diagnosis or self.patient
 
-class NoteMapping(_TableSection):
+    @property
+    def scope(self) -> tuple[str, str]:
+        """By table; rows without an identifier are told apart by their content alone."""
+        return (self.kind, self.table) if self.diagnosis else (self.kind, "")
+
+
+class NoteMapping(TableSection):
     """Where one kind of notes is."""
 
+    kind = "notes"
     note: str
-    patient: str
     encounter: str | None = None
     text: str
     encoding: str | None = None
@@ -221,6 +276,11 @@ class NoteMapping(_TableSection):
     note_version: str | None = None
     status: Value = Value(constant="final")
     accession: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The note identifier."""
+        return self.note
 
 
 class SiteMapping(_Section):
@@ -234,10 +294,21 @@ class SiteMapping(_Section):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     two_digit_year_from: int | None = Field(default=None, ge=1800, le=2200)
+    changed_lag_hours: float = Field(default=24, ge=3, le=24 * 366)
     patients: PatientMapping
     encounters: EncounterMapping
     diagnoses: tuple[DiagnosisMapping, ...] = ()
     notes: tuple[NoteMapping, ...] = ()
+
+    @property
+    def sections(self) -> dict[str, TableSection]:
+        """Every section by its key in the file, in the order in which they are read."""
+        return {
+            "patients": self.patients,
+            "encounters": self.encounters,
+            **{f"diagnoses[{number}]": each for number, each in enumerate(self.diagnoses)},
+            **{f"notes[{number}]": each for number, each in enumerate(self.notes)},
+        }
 
     @field_validator("encoding")
     @classmethod

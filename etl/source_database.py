@@ -2,253 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError as UrlError
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+import tenacity
+from sqlalchemy.exc import SQLAlchemyError
 
-from etl.site_mapping import SiteMapping, Value
+from etl.opt_outs import OptOuts
+from etl.site_mapping import SiteMapping, TableSection
+from etl.source_batch import SourceBatch
+from etl.source_engine import Reading, cause, is_dropped, make_engine, open_snapshot
+from etl.source_lanes import FastLane, FastLaneError, cursor_batches
+from etl.source_position import Position
+from etl.source_tables import SourceTables, column_names
 from warehouse_schema.errors import SourceError
 
-BATCH_ROWS = 10_000
-Section = Any  # one of the table sections of a SiteMapping
-Batch = dict[str, list[object]]
+# Oracle allows 1,000 values in one list.
+KEYS_AT_ONCE = 500
+# Drops in a row without a new row between them; any row starts the count again.
+MAX_DROPS = 5
+Result = TypeVar("Result")
 
 
 class SourceDatabase:
-    """A connection to the source; a context manager.
+    """The source, read in one snapshot where the dialect has them; a context manager.
 
     Args:
         database_url: SQLAlchemy URL.
         mapping: What the site's database looks like.
+        opt_outs: Patients whose rows are passed over; None where nobody can opt out.
+        is_fast_lane_allowed: False reads PostgreSQL by a cursor, as every other database.
 
     Raises:
         SourceError: The URL is malformed, or the database cannot be reached.
     """
 
-    def __init__(self, *, database_url: str, mapping: SiteMapping) -> None:
+    def __init__(
+        self,
+        *,
+        database_url: str,
+        mapping: SiteMapping,
+        opt_outs: OptOuts | None = None,
+        is_fast_lane_allowed: bool = True,
+    ) -> None:
         self._mapping = mapping
-        self._engine = _make_engine(database_url)
-        self._columns: dict[str, dict[str, str]] = {}
-        self._selectables: dict[str, sa.TableClause] = {}
+        self._opt_outs = opt_outs
+        self._engine = make_engine(database_url)
+        self._connection: sa.Connection | None = None
+        self._is_fast_lane_allowed = is_fast_lane_allowed
         try:
-            self._inspector = sa.inspect(self._engine)
-            tables = [
-                *self._inspector.get_table_names(mapping.database_schema),
-                *self._inspector.get_view_names(mapping.database_schema),
-            ]
+            self.tables = SourceTables(self._engine, mapping)
         except (SQLAlchemyError, OSError) as error:
             where = self._engine.url.render_as_string(hide_password=True)
             self._engine.dispose()
             raise SourceError(
-                f"database_url: cannot read {where} ({_cause(error)}). Check that the server "
+                f"database_url: cannot read {where} ({cause(error)}). Check that the server "
                 "runs, the name is right and the user may read, then: ribline doctor."
             ) from None
-        self._tables = {name.casefold(): name for name in tables}
 
     def __enter__(self) -> SourceDatabase:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._drop_connection()
         self._engine.dispose()
 
-    def check(self, section: Section, key: str) -> None:
+    @property
+    def dialect_name(self) -> str:
+        """SQLAlchemy's name of the kind of database."""
+        return self._engine.dialect.name
+
+    def check(self, section: TableSection, key: str) -> None:
         """Check that every table and column of a mapping section exists.
 
         Raises:
             SourceError: One does not; the message names the mapping key and what there is.
         """
-        self._find_table(section.table, f"{key}.table")
-        for join in section.joins:
-            self._find_table(join.table, f"{key}.joins")
-            for outer, inner in join.on.items():
-                self._find_column(section.table, outer, f"{key}.joins.on")
-                self._find_column(join.table, inner, f"{key}.joins.on")
-        for name, reference in _references(section):
-            self._resolve(section, reference, f"{key}.{name}")
+        with Reading(self._mapping.name, section.table):
+            self.tables.check(section, key)
 
-    def count_rows(self, section: Section) -> int:
+    def count_rows(self, section: TableSection) -> int:
         """Rows of the section's table."""
-        table = self._table(section.table)
-        with self._reading(section.table), self._engine.connect() as connection:
-            return int(
-                connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-            )
+        return int(self.rows(section, self.tables.count(section))[0][0])
 
-    def stream(self, section: Section, *, order_by: str | None) -> Iterator[Batch]:
-        """The section's columns in batches, by the names the mapping uses.
-
-        Args:
-            section: A table section of the mapping, checked before.
-            order_by: Column that fixes the order, so that "the first of two" means the same
-                every night; None leaves it to the database.
-
-        Yields:
-            For each column named in the mapping its raw values, at most BATCH_ROWS.
+    def rows(self, section: TableSection, statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """All rows of a short answer about a section, read again where the connection drops.
 
         Raises:
             SourceError: The database failed while reading.
         """
-        references = sorted({reference for _, reference in _references(section)})
-        statement = self._select(section, references, order_by)
-        with self._reading(section.table), self._engine.connect() as plain:
-            connection = plain.execution_options(stream_results=True, yield_per=BATCH_ROWS)
-            _make_read_only(connection)
-            for rows in connection.execute(statement).partitions():
-                yield {
-                    name: list(values)
-                    for name, values in zip(references, zip(*rows, strict=True), strict=True)
-                }
+        return self._retried(section, lambda: self._snapshot().execute(statement).fetchall())
 
-    def _select(
-        self, section: Section, references: Sequence[str], order_by: str | None
-    ) -> sa.Select[Any]:
-        main = self._table(section.table)
-        origin: sa.FromClause = main
-        for join in section.joins:
-            other = self._table(join.table)
-            condition = sa.and_(
-                *(
-                    main.c[self._columns[section.table][outer.casefold()]]
-                    == other.c[self._columns[join.table][inner.casefold()]]
-                    for outer, inner in join.on.items()
-                )
-            )
-            origin = origin.outerjoin(other, condition)
-        columns = [
-            self._resolve(section, reference, section.table).label(f"c{number}")
-            for number, reference in enumerate(references)
-        ]
-        statement = sa.select(*columns).select_from(origin)
-        if order_by is not None:
-            statement = statement.order_by(self._resolve(section, order_by, section.table))
-        return statement
+    def fetch(
+        self, section: TableSection, names: Sequence[str], keys: Sequence[object]
+    ) -> Iterator[SourceBatch]:
+        """Columns of the rows with one of these keys; None stands for rows without a key.
 
-    def _resolve(self, section: Section, reference: str, key: str) -> sa.ColumnClause[Any]:
-        table, _, column = reference.rpartition(".")
-        table = table or section.table
-        if table != section.table and table not in {join.table for join in section.joins}:
-            raise SourceError(
-                f"Site mapping {self._mapping.name}, key {key}: {reference} names table {table}, "
-                "which is not joined. Add it to the section's joins."
-            )
-        found = self._find_column(table, column, key)
-        resolved: sa.ColumnClause[Any] = self._table(table).c[found]
-        return resolved
+        Raises:
+            SourceError: The database failed while reading.
+        """
+        given = [key for key in keys if key is not None]
+        for start in range(0, len(given), KEYS_AT_ONCE):
+            chosen = given[start : start + KEYS_AT_ONCE]
+            statement = self.tables.select(section, names, keys=chosen)
+            rows = self.rows(section, statement)
+            for batch in _batches_of(names, rows, set(chosen), section.key):
+                yield self._of_others(section, batch)
+        if len(given) < len(keys):
+            statement = self.tables.select(section, names, is_key_null=True)
+            rows = self.rows(section, statement)
+            for batch in _batches_of(names, rows, {None}, section.key):
+                yield self._of_others(section, batch)
 
-    def _table(self, name: str) -> sa.TableClause:
-        # One object a table: SQLAlchemy takes two that look alike for a self-join.
-        if name not in self._selectables:
-            self._selectables[name] = sa.table(
-                self._find_table(name, name),
-                *(sa.column(column) for column in self._known_columns(name).values()),
-                schema=self._mapping.database_schema,
-            )
-        return self._selectables[name]
+    def stream(
+        self, section: TableSection, names: Sequence[str] | None = None
+    ) -> Iterator[SourceBatch]:
+        """Columns of a section in batches, in the order of its keys; rows without a key come last.
 
-    def _find_table(self, name: str, key: str) -> str:
-        found = self._tables.get(name.casefold())
-        if found is None:
-            raise SourceError(
-                f"Site mapping {self._mapping.name}, key {key}: the database has no table {name}. "
-                f"It has: {_listed(self._tables.values())}. Correct the mapping, or point "
-                "database_url at the right database."
-            )
-        return found
+        A dropped connection is opened again, and the stream goes on after the last complete key.
 
-    def _known_columns(self, table: str) -> dict[str, str]:
-        if table not in self._columns:
-            with self._reading(table):
-                described = self._inspector.get_columns(
-                    self._find_table(table, table), self._mapping.database_schema
-                )
-            self._columns[table] = {each["name"].casefold(): each["name"] for each in described}
-        return self._columns[table]
+        Args:
+            section: A section of the mapping, checked before.
+            names: Columns by the names that the mapping uses, all of the section's by default.
 
-    def _find_column(self, table: str, column: str, key: str) -> str:
-        known = self._known_columns(table)
-        if column.casefold() not in known:
-            raise SourceError(
-                f"Site mapping {self._mapping.name}, key {key}: table {table} has no column "
-                f"{column}. It has: {_listed(known.values())}. Correct the mapping."
-            )
-        return known[column.casefold()]
+        Raises:
+            SourceError: The database failed while reading.
+        """
+        wanted = column_names(section) if names is None else list(names)
+        position = Position(section.key)
+        drops, is_fast = 0, self._is_fast_lane_allowed
+        with Reading(self._mapping.name, section.table):
+            while True:
+                try:
+                    for batch in self._batches(section, wanted, position.start, is_fast=is_fast):
+                        for part in position.take(batch):
+                            drops = 0
+                            yield self._of_others(section, part)
+                    break
+                except (SQLAlchemyError, FastLaneError) as error:
+                    drops += 1
+                    self._after_failure(error, drops)
+                    position.restart()
+                    is_fast = False
+            for part in position.rest():
+                yield self._of_others(section, part)
+        yield from self.fetch(section, wanted, [None])
 
-    def _reading(self, table: str) -> _Reading:
-        return _Reading(self._mapping.name, table)
+    def _of_others(self, section: TableSection, batch: SourceBatch) -> SourceBatch:
+        """A batch without the rows of patients who have opted out."""
+        if self._opt_outs is None:
+            return batch
+        return self._opt_outs.without(section, batch, self._mapping.encoding)
 
+    def _batches(
+        self, section: TableSection, names: Sequence[str], start: object, *, is_fast: bool
+    ) -> Iterator[SourceBatch]:
+        connection = self._snapshot()
+        statement = self.tables.select(section, names, start=start)
+        # A joined table may bring bound values, which COPY does not take.
+        if not (is_fast and not section.joins and FastLane.is_for(connection)):
+            yield from cursor_batches(connection, statement, names)
+            return
+        numerics = [name for name in names if self.tables.type(section, name) is sa.NUMERIC]
+        with closing(FastLane(connection)) as lane:
+            yield from lane.batches(statement, names, numerics)
 
-class _Reading:
-    """Turns the driver's errors, which may quote rows, into one line without data."""
+    def _retried(self, section: TableSection, read: Callable[[], Result]) -> Result:
+        with Reading(self._mapping.name, section.table):
+            drops = 0
+            while True:
+                try:
+                    return read()
+                except SQLAlchemyError as error:
+                    drops += 1
+                    self._after_failure(error, drops)
 
-    def __init__(self, mapping_name: str, table: str) -> None:
-        self._where = f"Site mapping {mapping_name}: reading table {table} failed"
+    def _after_failure(self, error: Exception, drops: int) -> None:
+        """Make ready for another attempt, or raise the error where none can help."""
+        if isinstance(error, FastLaneError):
+            # The cursor goes on; a server that refuses the lane once does so for every table.
+            self._is_fast_lane_allowed = False
+        elif not is_dropped(error) or drops > MAX_DROPS:
+            raise error
+        self._drop_connection()
+        self._open_again()
 
-    def __enter__(self) -> None:
-        return None
+    def _snapshot(self) -> sa.Connection:
+        if self._connection is None:
+            self._connection = open_snapshot(self._engine)
+        return self._connection
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, SQLAlchemyError):
-            raise SourceError(
-                f"{self._where} ({_cause(error)}). Nothing was written; check the connection and "
-                "the user's right to read, then run the stage again."
-            ) from None
-
-
-def _references(section: Section) -> Iterator[tuple[str, str]]:
-    """(mapping key, column reference) of everything that a section reads."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if name in {"table", "joins", "encoding"} or value is None:
-            continue
-        if isinstance(value, str):
-            yield name, value
-        else:
-            for reference in value.column if isinstance(value, Value) else value:
-                yield name, reference
-
-
-def _make_engine(database_url: str) -> sa.Engine:
-    try:
-        url = sa.make_url(database_url)
-        if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
-            return _make_sqlite_engine(Path(str(url.database)))
-        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    except (UrlError, NoSuchModuleError, ModuleNotFoundError, ValueError):
-        raise SourceError(
-            "database_url: not a SQLAlchemy URL with an installed driver. Write it like "
-            "postgresql+psycopg://user@host/database or sqlite:////folder/hospital.sqlite."
-        ) from None
-
-
-def _make_sqlite_engine(path: Path) -> sa.Engine:
-    if not path.is_file():
-        raise SourceError(
-            f"database_url: there is no SQLite file {path.name} at the given path. Correct the "
-            "path, or make one with: ribline synthetic-hospital DIR."
-        )
-    # mode=ro, because SQLite otherwise makes the file and takes write locks.
-    return sa.create_engine(
-        f"sqlite:///file:{path.resolve().as_posix()}?mode=ro&uri=true", hide_parameters=True
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(SQLAlchemyError),
+        stop=tenacity.stop_after_delay(60),
+        wait=tenacity.wait_exponential(multiplier=0.05, max=10),
+        reraise=True,
     )
+    def _open_again(self) -> None:
+        self._connection = open_snapshot(self._engine)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.close()
+        except SQLAlchemyError:
+            connection.invalidate()
 
 
-def _make_read_only(connection: sa.Connection) -> None:
-    backend = connection.dialect.name
-    if backend == "postgresql":
-        connection.execute(sa.text("SET TRANSACTION READ ONLY"))
-    elif backend == "sqlite":
-        # Text is decoded by the mapping's encoding; the driver would take UTF-8 for granted.
-        connection.connection.driver_connection.text_factory = bytes  # type: ignore[union-attr]
-
-
-def _cause(error: BaseException) -> str:
-    return type(getattr(error, "orig", None) or error).__name__
-
-
-def _listed(names: object) -> str:
-    known = sorted(str(name) for name in names)  # type: ignore[attr-defined]
-    return ", ".join(known[:40]) + (" ..." if len(known) > 40 else "") or "nothing"
+def _batches_of(
+    names: Sequence[str], rows: Sequence[sa.Row[Any]], keys: set[object], key: str
+) -> Iterator[SourceBatch]:
+    """The rows as a batch, without those that a database takes for a key's though another's."""
+    number = list(names).index(key)
+    exact = [row for row in rows if row[number] in keys]
+    if exact:
+        yield SourceBatch.from_rows(names, exact)

@@ -57,6 +57,7 @@ for panel, name, function in (
     (START, "demo", installation.demo),
     (START, "doctor", installation.doctor),
     (START, "tables", warehouse.tables),
+    (RECORDS, "source-check", hospital.source_check),
     (RECORDS, "extract", hospital.extract),
     (RECORDS, "ingest-images", hospital.ingest_images),
     (RECORDS, "label", labelling.label),

@@ -190,9 +190,7 @@ def check_database(settings: Settings) -> Iterator[Diagnosis]:
     if settings.origin("database_url") == "default":
         yield _not_set("database_url", "RIBLINE_DATABASE_URL or RIBLINE_DATABASE_URL_FILE")
         return
-    sections = {"patients": mapping.patients, "encounters": mapping.encounters}
-    sections |= {f"diagnoses[{n}]": each for n, each in enumerate(mapping.diagnoses)}
-    sections |= {f"notes[{n}]": each for n, each in enumerate(mapping.notes)}
+    sections = mapping.sections
     with SourceDatabase(database_url=settings.require("database_url"), mapping=mapping) as database:
         for key, section in sections.items():
             database.check(section, key)

@@ -14,28 +14,30 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.patient_rows import patient_rows
 from etl.pseudonym import Pseudonymizer
 from etl.public_datasets import mimic_tables as mimic
 from etl.public_datasets.mimic_films import CxrTree
 from etl.public_datasets.published_tables import Publication
 from etl.quarantine import QuarantineList
+from etl.record_tables import RecordTables
 from etl.records import RecordReader
-from etl.site_mapping import NoteMapping
-from etl.source_database import Batch
+from etl.row_hash import row_hash
+from etl.site_mapping import TableSection
+from etl.source_batch import SourceBatch
+from etl.source_tables import column_names
 from warehouse_schema.errors import ConfigurationError
 from warehouse_schema.progress import Progress
 from warehouse_schema.table import Table
-from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, NOTES, PATIENTS
+from warehouse_schema.tables.records import PATIENTS
 
 REPORTS_PER_BATCH = 2_000
 # Rows that are Python objects at a time.
@@ -44,6 +46,7 @@ DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 UNREADABLE = "unreadable"
 NOTE_COLUMNS = ("note_id", "subject_id", "hadm_id", "note_type", "charttime", "text")
 Row = dict[str, Any]
+Columns = dict[str, list[Any]]
 
 
 class MimicRecords:
@@ -74,11 +77,14 @@ class MimicRecords:
         self._wanted = pa.array(sorted(film_patients), pa.string())
         self._pattern = keyword_pattern
         self._progress = progress
-        self._tables: dict[str, list[pa.Table]] = defaultdict(list)
         self._reports: set[bytes] = set()
         self.reader = RecordReader(
-            mapping=mimic.MIMIC_SITE, pseudonymizer=names, quarantine=quarantine
+            mapping=mimic.MIMIC_SITE,
+            pseudonymizer=names,
+            quarantine=quarantine,
+            keyword_pattern=keyword_pattern,
         )
+        self._rows = RecordTables(self.reader)
         self.shift_days: dict[str, int] = {}
         self._n_invalid = 0
         self.n_notes_read = 0
@@ -104,14 +110,14 @@ class MimicRecords:
 
     def tables(self) -> dict[Table, pa.Table]:
         """The rows of each table."""
-        patients = pa.Table.from_pylist(list(self.reader.patient_rows()), schema=PATIENTS.schema)
-        return {
-            PATIENTS: patients,
-            **{
-                table: pa.concat_tables([table.schema.empty_table(), *self._tables[table.name]])
-                for table in (ENCOUNTERS, DIAGNOSES, NOTES)
-            },
-        }
+        rows = patient_rows(
+            mapping=mimic.MIMIC_SITE,
+            patients=self.reader.patients,
+            encounters=self.reader.encounters.values(),
+            quarantine=self._quarantine,
+        )
+        patients = pa.Table.from_pylist(list(rows), schema=PATIENTS.schema)
+        return {PATIENTS: patients, **self._rows.tables()}
 
     def _read_patients(self) -> None:
         path = mimic.MIMIC_IV.find_table(self._folder, "hosp/patients.csv", part="hosp")
@@ -120,8 +126,7 @@ class MimicRecords:
             births = [self._place(row) for row in batch.to_pylist()]
             placed = batch.filter(pa.array([birth is not None for birth in births], pa.bool_()))
             known: list[object] = [birth for birth in births if birth is not None]
-            values: Batch = {**placed.to_pydict(), "birth": known}
-            self.reader.read_patients(mimic.PATIENTS, values)
+            self._collect(mimic.PATIENTS, {**placed.to_pydict(), "birth": known})
         self._wanted = pa.array(sorted(self.shift_days), pa.string())
         seconds = [self.shift_days[each] * 86_400 for each in sorted(self.shift_days)]
         self._offsets = pa.array(seconds, pa.duration("s"))
@@ -147,26 +152,23 @@ class MimicRecords:
     def _read_encounters(self) -> None:
         path = mimic.MIMIC_IV.find_table(self._folder, "hosp/admissions.csv", part="hosp")
         dates = ("admittime", "dischtime", "edregtime")
-        read = partial(self.reader.read_encounters, mimic.ADMISSIONS)
         for batch in self._batches(
             mimic.MIMIC_IV, path, ("subject_id", "hadm_id", "admission_type", *dates)
         ):
-            self._collect(ENCOUNTERS, read(self._dated(batch, dates)))
+            self._collect(mimic.ADMISSIONS, self._dated(batch, dates))
         path_ed = mimic.MIMIC_IV_ED.find_optional(self._folder, "ed/edstays.csv")
         if path_ed is None:
             return
-        read = partial(self.reader.read_encounters, mimic.ED_STAYS)
         columns = ("subject_id", "hadm_id", "stay_id", "intime", "outtime")
         for batch in self._batches(mimic.MIMIC_IV_ED, path_ed, columns):
             alone = batch.filter(pc.is_null(batch.column("hadm_id")))
-            self._collect(ENCOUNTERS, read(self._dated(alone, ("intime", "outtime"))))
+            self._collect(mimic.ED_STAYS, self._dated(alone, ("intime", "outtime")))
 
     def _read_diagnoses(self) -> None:
         path = mimic.MIMIC_IV.find_table(self._folder, "hosp/diagnoses_icd.csv", part="hosp")
         columns = ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version")
         for batch in self._batches(mimic.MIMIC_IV, path, columns):
-            rows = self.reader.read_diagnoses(mimic.DIAGNOSES, batch.to_pydict())
-            self._collect(DIAGNOSES, rows)
+            self._collect(mimic.DIAGNOSES, batch.to_pydict())
         path_ed = mimic.MIMIC_IV_ED.find_optional(self._folder, "ed/diagnosis.csv")
         if path_ed is None:
             return
@@ -175,8 +177,7 @@ class MimicRecords:
         for batch in self._batches(mimic.MIMIC_IV_ED, path_ed, columns):
             # Stays that ended in an admission are coded with it.
             known = batch.filter(pc.is_in(batch.column("stay_id"), value_set=stays))
-            rows = self.reader.read_diagnoses(mimic.ED_DIAGNOSES, known.to_pydict())
-            self._collect(DIAGNOSES, rows)
+            self._collect(mimic.ED_DIAGNOSES, known.to_pydict())
 
     def _read_cxr_reports(
         self, tree: CxrTree, moments: Mapping[tuple[str, str], datetime | None]
@@ -199,13 +200,13 @@ class MimicRecords:
                 for subject, study in zip(values["subject_id"], values["study_id"], strict=True)
             ]
             self._reports.update(_fingerprint(text) for text in values["text"] if text)
-            self._collect_notes(mimic.CXR_REPORTS, values)
+            self._collect(mimic.CXR_REPORTS, values)
             self._progress.advance(len(chunk))
 
     def _read_discharge_summaries(self) -> None:
         path = mimic.MIMIC_IV_NOTE.find_table(self._folder, "note/discharge.csv", part="note")
         for batch in self._batches(mimic.MIMIC_IV_NOTE, path, NOTE_COLUMNS):
-            self._collect_notes(mimic.DISCHARGE, self._dated(self._matched(batch), ("charttime",)))
+            self._collect(mimic.DISCHARGE, self._dated(self._matched(batch), ("charttime",)))
 
     def _read_radiology(self) -> None:
         path = mimic.MIMIC_IV_NOTE.find_table(self._folder, "note/radiology.csv", part="note")
@@ -221,7 +222,7 @@ class MimicRecords:
         for batch in kept:
             values = self._dated(batch, ("charttime",))
             values["exam_name"] = [exams.get(str(note)) for note in values["note_id"]]
-            self._collect_notes(mimic.RADIOLOGY, values)
+            self._collect(mimic.RADIOLOGY, values)
 
     def _is_cxr_report(self, text: str | None) -> bool:
         is_twice = text is not None and _fingerprint(text) in self._reports
@@ -275,11 +276,11 @@ class MimicRecords:
             ) from None
         return batch.filter(pc.fill_null(matches, True))
 
-    def _dated(self, batch: pa.RecordBatch, columns: Sequence[str]) -> Batch:
+    def _dated(self, batch: pa.RecordBatch, columns: Sequence[str]) -> Columns:
         """A batch's columns, with dates brought to about true years."""
         place = pc.index_in(batch.column("subject_id"), value_set=self._wanted)
         offsets = self._offsets.take(place)
-        values: Batch = batch.to_pydict()
+        values: Columns = batch.to_pydict()
         for name in columns:
             text = batch.column(name)
             moments = pc.strptime(text, format=DATE_FORMAT, unit="s", error_is_null=True)
@@ -293,14 +294,9 @@ class MimicRecords:
     def _in_present(self, subject: str, moment: datetime | None) -> datetime | None:
         return None if moment is None else moment + timedelta(days=self.shift_days[subject])
 
-    def _collect_notes(self, section: NoteMapping, values: Batch) -> None:
-        rows: Callable[..., Iterator[Row]] = self.reader.read_notes
-        self._collect(NOTES, rows(section, values, keyword_pattern=self._pattern))
-
-    def _collect(self, table: Table, rows: Iterator[Row]) -> None:
-        part = pa.Table.from_pylist(list(rows), schema=table.schema)
-        if part.num_rows:
-            self._tables[table.name].append(part)
+    def _collect(self, section: TableSection, values: Columns) -> None:
+        batch = SourceBatch(values)
+        self._rows.add(section, batch, row_hash(batch, column_names(section)))
 
 
 def _report_text(path: Path | None) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +12,7 @@ import typer
 
 from flows import stages
 from flows.commands.context import console, print_counts, progress, settings_of
+from warehouse_schema.errors import SourceError
 
 N_PATIENTS = 1200
 BOX_FORMATS = (
@@ -48,10 +51,40 @@ def synthetic_hospital(
     print_counts(f"Synthetic hospital in {folder}", counts)
 
 
-def extract(context: typer.Context) -> None:
+class CheckFormat(StrEnum):
+    """How `ribline source-check` writes what it found."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def source_check(
+    context: typer.Context,
+    format_: Annotated[
+        CheckFormat, typer.Option("--format", help="Form of the result.")
+    ] = CheckFormat.TABLE,
+) -> None:
+    """List what the site mapping finds and what is missing, before anything is read."""
+    from flows.source_check_display import print_check
+
+    check = stages.check_source(settings_of(context))
+    if format_ is CheckFormat.JSON:
+        print(json.dumps(stages.counts(check), default=str, ensure_ascii=False))
+    else:
+        print_check(console(), check)
+    if not check.is_complete:
+        raise typer.Exit(SourceError.exit_code)
+
+
+def extract(
+    context: typer.Context,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read everything, not only what differs.")
+    ] = False,
+) -> None:
     """Read the hospital database: codes and keyword-matched notes."""
     with progress() as display:
-        counts = stages.extract(settings_of(context), progress=display)
+        counts = stages.extract(settings_of(context), is_full=full, progress=display)
     print_counts("extract", counts)
 
 

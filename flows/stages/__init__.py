@@ -17,6 +17,7 @@ from flows.stages.experiments import (
     write_run_report,
 )
 from flows.stages.hospital import (
+    check_source,
     extract,
     import_boxes,
     ingest_images,
@@ -42,6 +43,7 @@ from flows.stages.public_data import import_public, public_key
 __all__ = [
     "Counts",
     "build_cohort",
+    "check_source",
     "compare",
     "counts",
     "definitions",

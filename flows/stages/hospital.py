@@ -14,10 +14,22 @@ from flows.stages.pacs import image_source, pacs_address
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from etl.source_check import SourceCheck
     from flows.settings import Settings
 
 
-def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+def check_source(settings: Settings) -> SourceCheck:
+    """What the site mapping finds in the hospital database."""
+    from etl.site_mapping import load_site_mapping
+    from etl.source_check import check_source as check
+
+    return check(
+        database_url=settings.require("database_url"),
+        site_mapping=load_site_mapping(settings.site_mapping),
+    )
+
+
+def extract(settings: Settings, *, is_full: bool = False, progress: Progress = SILENT) -> Counts:
     """Hospital database into patients, encounters, diagnoses and matched notes."""
     from etl.extraction import extract_records
     from etl.site_mapping import load_site_mapping
@@ -30,6 +42,7 @@ def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
             site_mapping=load_site_mapping(settings.site_mapping),
             keyword_pattern=keyword_pattern(definitions(settings)),
             pseudonym_key=settings.require("pseudonym_key"),
+            is_full=is_full,
             progress=progress,
         )
     )

@@ -11,6 +11,7 @@ TABLES: dict[str, Table] = {
         records.DIAGNOSES,
         records.NOTES,
         records.IDENTITIES,
+        records.SOURCE_ROWS,
         records.IMAGE_SOURCES,
         pacs.PACS_QUERIES,
         pacs.PACS_STUDIES,

@@ -104,6 +104,39 @@ IDENTITIES = Table(
     ),
 )
 
+SOURCE_ROWS = Table(
+    name="source_rows",
+    area="restricted",
+    meaning="One row of the hospital database as the last extraction has read it: hashes and what "
+    "became of it, so that the next one reads only what differs.",
+    primary_key=("source", "section", "key_hash", "row_number"),
+    columns=(
+        text("source", "Site mapping."),
+        text("section", "Section of the mapping: patients, encounters, diagnoses[0], notes[0] ..."),
+        integer("key_hash", "64-bit hash of the row's identifier."),
+        integer("row_number", "From 0 among rows that share an identifier, by content hash."),
+        integer("swept_hash", "64-bit hash of the columns that each night compares."),
+        integer("content_hash", "64-bit hash of every column that is read."),
+        moment(
+            "changed_datetime",
+            "Last change as the source gives it; not shifted.",
+            null_meaning="the mapping names no such column, or it holds no time",
+        ),
+        text("patient_id", "Patient named by the row.", null_meaning="none is named"),
+        text(
+            "record_id",
+            "Primary key of the warehouse row made from it.",
+            null_meaning="set aside, or a note without a keyword",
+        ),
+        text(
+            "quarantine_key",
+            "Key in quarantine of the rows with this identifier.",
+            null_meaning="nothing of the row was set aside",
+        ),
+        text("reading_hash", "SHA-256 of mapping, keywords and key that it was read with."),
+    ),
+)
+
 IMAGE_SOURCES = Table(
     name="image_sources",
     area="restricted",

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pydicom
 import pytest
 
 from etl.site_mapping import load_site_mapping
-from etl.synthetic_hospital.database import COLUMNS, schema_statements
+from etl.synthetic_hospital.database import COLUMNS
 from etl.synthetic_hospital.hospital import HospitalSummary, write_hospital
 from etl.synthetic_hospital.population import Proportions
 from warehouse_schema.errors import ArgumentError
@@ -269,19 +268,6 @@ def test_keys_are_sound(records: HospitalSummary) -> None:
             "SELECT count(*) FROM visit WHERE end_at < start_at OR start_at >= '2017-01-01'"
         ).fetchone()
     assert ended_early == (0,)
-
-
-def test_ddl_is_postgresql_too() -> None:
-    # DuckDB parses with PostgreSQL's own grammar.
-    with duckdb.connect() as connection:
-        for statement in schema_statements():
-            connection.execute(statement)
-        tables = {row[0] for row in connection.execute("SHOW TABLES").fetchall()}
-        described = {
-            table: tuple(row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall())
-            for table in tables
-        }
-    assert described == dict(COLUMNS)
 
 
 def test_shipped_site_mapping_names_columns_that_exist() -> None:
