@@ -34,7 +34,7 @@ OWNER_COLUMNS = (
     *("annotation_id", "evidence_id", "study_id", "series_id", "accession_id"),
 )
 # Columns that name what belongs to a patient or an image, and are traces of it themselves.
-TRACE_COLUMNS = (*OWNER_COLUMNS, "note_series_id", "source_sha256")
+TRACE_COLUMNS = (*OWNER_COLUMNS, "note_series_id", "source_sha256", "quarantine_key")
 SOURCE_COLUMNS = ("sop_instance_uid", "file_path")
 N_KEY_DIGITS = 16
 
@@ -190,6 +190,7 @@ def _leave_to_others(store: Store, owner: str, traces: PatientTraces) -> None:
 def _quarantine_keys(traces: PatientTraces, names: Pseudonymizer) -> set[str]:
     keys = set(traces.ids["patient_id"])
     keys |= {each[:N_KEY_DIGITS] for each in traces.ids["source_sha256"]}
+    keys |= {_bare_key(each) for each in traces.ids["quarantine_key"]}
     for identifier in traces.identifiers:
         # Notes are kept as TABLE:NUMBER.
         for form in {identifier, identifier.rpartition(":")[2]} - {""}:

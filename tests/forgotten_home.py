@@ -99,6 +99,7 @@ def fill(home: Path) -> Store:
             "map_path": "runs/run-1/maps/m.npy",
             "map_row": n,
         },
+        "source_rows": lambda n: {"key_hash": n},
         "pacs_queries": lambda n: {"pseudonym": pseudonym("patient_id", PEOPLE[n])},
         "cohort": lambda n: {"fold": 0, "split": ("test", "train", "test")[n]},
     }

@@ -49,7 +49,7 @@ def test_a_malformed_mapping_names_the_key(tmp_path: Path, change: str, message:
 
 
 def test_an_unknown_mapping_lists_the_shipped_ones() -> None:
-    with pytest.raises(ConfigurationError, match="mimic_iii, omop_cdm_5_4"):
+    with pytest.raises(ConfigurationError, match="mimic_iii, mimic_iv, omop_cdm_5_4"):
         load_site_mapping("nowhere")
 
 
