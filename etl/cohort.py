@@ -2,6 +2,7 @@
 
 R is positive for at least one finding and boxed for a positive finding; P is positive without such
 a box; N is negative for every finding; all else is excluded with its reason (paper, section 2).
+Boxes are those that the image's readers agree on (``etl.consensus``).
 A finding that is uncertain on an image of R or P is masked in training, not a reason to exclude.
 
 A source may be named as an external test set. Its films are then in the test split of every fold:
@@ -18,11 +19,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from etl.consensus import consensus_boxes
 from etl.fold_assignment import assign_parts, part_of, split_of
 from etl.index_films import PUBLIC_SOURCES, choose_index_films
 from warehouse_schema.errors import ArgumentError, CohortError
 from warehouse_schema.manifest import configuration_hash
 from warehouse_schema.store import Store
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES, IMAGE_READINGS
 from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_LINKS, IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import COHORT, COHORT_FLOW, IMAGE_LABELS
 from warehouse_schema.tables.runs import LINEAGE, QUARANTINE
@@ -63,6 +66,7 @@ class _Facts:
     linked: set[str]
     cached: set[str]
     labels: dict[str, dict[str, str]]
+    consensus: list[Row]
     boxed: set[tuple[str, str]]
     findings: tuple[str, ...]
     is_one_film_per_patient: bool
@@ -77,7 +81,7 @@ def build_cohort(
     is_one_film_per_patient: bool = True,
     external_test_sources: Sequence[str] = (),
 ) -> CohortSummary:
-    """Build the cohort and its attrition, replacing both tables.
+    """Build the cohort, its attrition and its readers' consensus boxes, replacing all three tables.
 
     Patients keep the part they had in the last cohort built with the same arguments, so a
     nightly relabelling moves nobody from test to training.
@@ -132,8 +136,11 @@ def build_cohort(
         for image in images
     ]
     with store.commit(stage=STAGE, configuration=configuration) as commit:
-        commit.uses(IMAGES, IMAGE_LINKS, IMAGE_PIXELS, IMAGE_LABELS, ANNOTATIONS)
+        commit.uses(IMAGES, IMAGE_LINKS, IMAGE_PIXELS, IMAGE_LABELS)
+        commit.uses(ANNOTATIONS, IMAGE_READINGS)
         commit.replace(COHORT, pa.Table.from_pylist(rows, schema=COHORT.schema))
+        boxes = pa.Table.from_pylist(facts.consensus, schema=CONSENSUS_BOXES.schema)
+        commit.replace(CONSENSUS_BOXES, boxes)
         commit.replace(COHORT_FLOW, pa.Table.from_pylist(flow, schema=COHORT_FLOW.schema))
     return _summary(images, outcomes)
 
@@ -155,13 +162,16 @@ def _read_facts(store: Store, findings: tuple[str, ...], is_one_film_per_patient
     links = store.read(IMAGE_LINKS, columns=["image_id"], where={"is_chosen": True})
     linked = set(links["image_id"].to_pylist())
     pixels = store.read(IMAGE_PIXELS, columns=["image_id"])
-    boxes = store.read(ANNOTATIONS, columns=["image_id", "finding", "status"]).to_pylist()
+    consensus = consensus_boxes(
+        store.read(ANNOTATIONS).to_pylist(), store.read(IMAGE_READINGS).to_pylist()
+    )
     return _Facts(
         index_films=choose_index_films(images.to_pylist(), linked),
         linked=linked,
         cached=set(pixels["image_id"].to_pylist()),
         labels=labels,
-        boxed={(row["image_id"], row["finding"]) for row in boxes if row["status"] != "rejected"},
+        consensus=consensus,
+        boxed={(row["image_id"], row["finding"]) for row in consensus},
         findings=findings,
         is_one_film_per_patient=is_one_film_per_patient,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from io import BytesIO
@@ -41,14 +42,39 @@ class UnusableFileError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeaderFacts:
-    """One instance's header. Identifiers are as in the file: never log this object.
+class SeriesFacts:
+    """What tells a frontal chest film from others, in a file or in an archive's answer to a query.
 
     Attributes:
+        modality: Empty where it is not given.
         descriptions: Series-level descriptions in one upper-case line.
         study_description: Study Description, upper case.
         view_codes: (scheme, value) of View Code Sequence items.
         region_codes: (scheme, value) of Anatomic Region Sequence items.
+    """
+
+    modality: str
+    view_position: str
+    body_part: str
+    descriptions: str
+    study_description: str
+    view_codes: tuple[tuple[str, str], ...]
+    region_codes: tuple[tuple[str, str], ...]
+    species: str
+    orientation: tuple[str, ...]
+    presentation_intent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderFacts(SeriesFacts):
+    """One instance's header. Identifiers are as in the file: never log this object.
+
+    Attributes:
+        image_type: Values of Image Type (0008,0008), upper case.
+        instance_number: Instance Number (0020,0013).
+        irradiation_event_uid: Irradiation Event UID (0008,3010): one exposure, however stored.
+        acquisition_text: Date and time of acquisition as written, by the acquisition's own tags.
+        source_image_uids: SOP Instance UIDs of Source Image Sequence (0008,2112).
         acquired: UTC moment of acquisition, unshifted.
         study_year: Year of the study.
         age_years: Patient's Age (0010,1010).
@@ -63,16 +89,11 @@ class HeaderFacts:
     study_uid: str
     series_uid: str
     accession_number: str | None
-    modality: str
-    view_position: str
-    body_part: str
-    descriptions: str
-    study_description: str
-    view_codes: tuple[tuple[str, str], ...]
-    region_codes: tuple[tuple[str, str], ...]
-    species: str
-    orientation: tuple[str, ...]
-    presentation_intent: str
+    image_type: tuple[str, ...] = ()
+    instance_number: int | None = None
+    irradiation_event_uid: str | None = None
+    acquisition_text: str | None = None
+    source_image_uids: tuple[str, ...] = ()
     photometric_interpretation: str
     manufacturer: str | None
     sex_code: str | None
@@ -145,6 +166,24 @@ def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag.group != 2
 
 
+def read_series_facts(dataset: Dataset) -> SeriesFacts:
+    """Facts of a file's header, or of as much of it as an archive answers to a query."""
+    return SeriesFacts(
+        modality=(read_text(dataset, "Modality") or "").upper(),
+        view_position=(read_text(dataset, "ViewPosition") or "").upper(),
+        body_part=(read_text(dataset, "BodyPartExamined") or "").upper(),
+        descriptions=" | ".join(
+            text.upper() for tag in DESCRIPTION_TAGS if (text := read_text(dataset, tag))
+        ),
+        study_description=(read_text(dataset, "StudyDescription") or "").upper(),
+        view_codes=_codes(dataset, "ViewCodeSequence"),
+        region_codes=_codes(dataset, "AnatomicRegionSequence"),
+        species=(read_text(dataset, "PatientSpeciesDescription") or "").upper(),
+        orientation=_texts(dataset, "PatientOrientation"),
+        presentation_intent=(read_text(dataset, "PresentationIntentType") or "").upper(),
+    )
+
+
 def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     """Facts of a parsed data set.
 
@@ -155,41 +194,39 @@ def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
     Raises:
         UnusableFileError: No identifiers or no image, or more pixels than MAX_PIXELS.
     """
-    sop_instance_uid = _text(dataset, "SOPInstanceUID")
+    sop_instance_uid = read_text(dataset, "SOPInstanceUID")
     if sop_instance_uid is None:
         raise UnusableFileError("no SOP Instance UID")
     rows, columns, n_frames = check_size(dataset)
     acquired = _acquired(dataset, zone)
     row_spacing, column_spacing, spacing_origin = _spacing(dataset)
     return HeaderFacts(
-        patient_identifier=_text(dataset, "PatientID"),
+        **vars(read_series_facts(dataset)),
+        patient_identifier=read_text(dataset, "PatientID"),
         sop_instance_uid=sop_instance_uid,
-        study_uid=_text(dataset, "StudyInstanceUID") or sop_instance_uid,
-        series_uid=_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
-        accession_number=_text(dataset, "AccessionNumber"),
-        modality=(_text(dataset, "Modality") or "none").upper(),
-        view_position=(_text(dataset, "ViewPosition") or "").upper(),
-        body_part=(_text(dataset, "BodyPartExamined") or "").upper(),
-        descriptions=" | ".join(
-            text.upper() for tag in DESCRIPTION_TAGS if (text := _text(dataset, tag))
+        study_uid=read_text(dataset, "StudyInstanceUID") or sop_instance_uid,
+        series_uid=read_text(dataset, "SeriesInstanceUID") or sop_instance_uid,
+        accession_number=read_text(dataset, "AccessionNumber"),
+        image_type=_texts(dataset, "ImageType"),
+        instance_number=read_integer(dataset, "InstanceNumber"),
+        irradiation_event_uid=read_text(dataset, "IrradiationEventUID"),
+        acquisition_text=_acquisition_text(dataset),
+        source_image_uids=tuple(
+            uid
+            for item in _items(dataset, "SourceImageSequence")
+            if (uid := read_text(item, "ReferencedSOPInstanceUID"))
         ),
-        study_description=(_text(dataset, "StudyDescription") or "").upper(),
-        view_codes=_codes(dataset, "ViewCodeSequence"),
-        region_codes=_codes(dataset, "AnatomicRegionSequence"),
-        species=(_text(dataset, "PatientSpeciesDescription") or "").upper(),
-        orientation=_orientation(dataset),
-        presentation_intent=(_text(dataset, "PresentationIntentType") or "").upper(),
-        photometric_interpretation=(_text(dataset, "PhotometricInterpretation") or "").upper(),
-        manufacturer=_text(dataset, "Manufacturer"),
+        photometric_interpretation=(read_text(dataset, "PhotometricInterpretation") or "").upper(),
+        manufacturer=read_text(dataset, "Manufacturer"),
         sex_code=_sex(dataset),
-        birth=_moment(_text(dataset, "PatientBirthDate"), "", UTC),
+        birth=_moment(read_text(dataset, "PatientBirthDate"), "", UTC),
         acquired=acquired,
         study_year=_study_year(dataset, acquired),
         age_years=_age(dataset),
         rows_px=rows,
         columns_px=columns,
         n_frames=n_frames,
-        n_samples=_integer(dataset, "SamplesPerPixel") or 1,
+        n_samples=read_integer(dataset, "SamplesPerPixel") or 1,
         pixel_spacing_mm=row_spacing,
         column_spacing_mm=column_spacing,
         spacing_origin=spacing_origin,
@@ -205,10 +242,10 @@ def check_size(dataset: Dataset) -> tuple[int, int, int]:
     Raises:
         UnusableFileError: No image, or more pixels than MAX_PIXELS.
     """
-    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
     if rows is None or columns is None or min(rows, columns) < 1 or "PixelData" not in dataset:
         raise UnusableFileError("no image in the file")
-    n_frames = max(_integer(dataset, "NumberOfFrames") or 1, 1)
+    n_frames = max(read_integer(dataset, "NumberOfFrames") or 1, 1)
     if rows * columns * n_frames > MAX_PIXELS:
         raise UnusableFileError(f"more than {MAX_PIXELS} pixels")
     return rows, columns, n_frames
@@ -230,7 +267,8 @@ def _inflate(content: bytes) -> bytes:
     return inflated
 
 
-def _text(dataset: Dataset, tag: str) -> str | None:
+def read_text(dataset: Dataset, tag: str) -> str | None:
+    """A value as one line of text; None where it is missing, empty or wrong."""
     value = _value(dataset, tag)
     if value is None:
         return None
@@ -245,27 +283,32 @@ def _value(dataset: Dataset, tag: str) -> Any:
         return None
 
 
-def _integer(dataset: Dataset, tag: str) -> int | None:
+def read_integer(dataset: Dataset, tag: str) -> int | None:
+    """A value as a whole number; None where it is missing or wrong."""
     try:
         return int(_value(dataset, tag))
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
+def _items(dataset: Dataset, tag: str) -> Iterable[Dataset]:
     items = _value(dataset, tag)
+    return items if isinstance(items, pydicom.Sequence) else ()
+
+
+def _codes(dataset: Dataset, tag: str) -> tuple[tuple[str, str], ...]:
     found = []
-    for item in items if isinstance(items, pydicom.Sequence) else ():
-        scheme, value = _text(item, "CodingSchemeDesignator"), _text(item, "CodeValue")
+    for item in _items(dataset, tag):
+        scheme, value = read_text(item, "CodingSchemeDesignator"), read_text(item, "CodeValue")
         if scheme and value:
             found.append((scheme.upper(), value))
     return tuple(found)
 
 
-def _orientation(dataset: Dataset) -> tuple[str, ...]:
-    value = _value(dataset, "PatientOrientation")
+def _texts(dataset: Dataset, tag: str) -> tuple[str, ...]:
+    value = _value(dataset, tag)
     if value is None or isinstance(value, str):
-        return ()
+        return (value.strip().upper(),) if value else ()
     try:
         return tuple(str(part).strip().upper() for part in value)
     except TypeError:
@@ -273,21 +316,32 @@ def _orientation(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _sex(dataset: Dataset) -> str | None:
-    sex = (_text(dataset, "PatientSex") or "").upper()
+    sex = (read_text(dataset, "PatientSex") or "").upper()
     return sex if sex in {"F", "M", "O"} else None
 
 
 def _acquired(dataset: Dataset, zone: tzinfo) -> datetime | None:
-    zone = _offset(_text(dataset, "TimezoneOffsetFromUTC")) or zone
-    combined = _text(dataset, "AcquisitionDateTime") or ""
+    zone = _offset(read_text(dataset, "TimezoneOffsetFromUTC")) or zone
+    combined = read_text(dataset, "AcquisitionDateTime") or ""
     candidates = [(combined[:8], re.split(r"[+-]", combined[8:])[0])]
     for name in ("Acquisition", "Content", "Series", "Study"):
-        date, time = _text(dataset, f"{name}Date"), _text(dataset, f"{name}Time")
+        date, time = read_text(dataset, f"{name}Date"), read_text(dataset, f"{name}Time")
         candidates.append((date or "", time or ""))
     for date, time in candidates:
         if (moment := _moment(date, time, zone)) is not None:
             return moment
     return None
+
+
+def _acquisition_text(dataset: Dataset) -> str | None:
+    """Digits of the acquisition's own date and time, to the fraction given; no other tag's."""
+    combined = read_text(dataset, "AcquisitionDateTime")
+    if combined is None:
+        date, time = read_text(dataset, "AcquisitionDate"), read_text(dataset, "AcquisitionTime")
+        combined = f"{date}{time}" if date and time else ""
+    whole, _, fraction = re.split(r"[+-]", combined)[0].partition(".")
+    digits = re.sub(r"\D", "", whole)
+    return f"{digits}.{fraction.rstrip('0')}" if len(digits) == 14 else None
 
 
 def _moment(date: str | None, time: str, zone: tzinfo) -> datetime | None:
@@ -311,13 +365,13 @@ def _offset(text: str | None) -> tzinfo | None:
 
 
 def _study_year(dataset: Dataset, acquired: datetime | None) -> int | None:
-    study = _moment(_text(dataset, "StudyDate"), "12", UTC)
+    study = _moment(read_text(dataset, "StudyDate"), "12", UTC)
     moment = study or acquired
     return None if moment is None else moment.year
 
 
 def _age(dataset: Dataset) -> float | None:
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", _text(dataset, "PatientAge") or "")
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", read_text(dataset, "PatientAge") or "")
     if match is None:
         return None
     return int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
@@ -325,7 +379,7 @@ def _age(dataset: Dataset) -> float | None:
 
 def _spacing(dataset: Dataset) -> tuple[float | None, float | None, str | None]:
     """Row and column spacing in mm and their origin (PS3.3 10.7.1)."""
-    is_calibrated = _text(dataset, "PixelSpacingCalibrationType") in {"GEOMETRY", "FIDUCIAL"}
+    is_calibrated = read_text(dataset, "PixelSpacingCalibrationType") in {"GEOMETRY", "FIDUCIAL"}
     for tag, origin in (
         ("ImagerPixelSpacing", "detector"),
         ("PixelSpacing", "calibrated" if is_calibrated else "unstated"),

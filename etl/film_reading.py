@@ -90,7 +90,7 @@ def read_film_file(order: ReadingOrder, cached_sha256: Set[str] = frozenset()) -
         return FilmReading(path=order.path, source_sha256="", fault="the file cannot be read")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        with _silent_parser():
+        with silent_parser():
             is_cached = sha256 in cached_sha256 or sha256 in order.cached_sha256
             return _read_content(order, content, sha256, is_cached=is_cached)
     except UnusableFileError as error:
@@ -141,7 +141,7 @@ def _read_content(
 
 
 @contextmanager
-def _silent_parser() -> Iterator[None]:
+def silent_parser() -> Iterator[None]:
     """Keep the parser from quoting header values, which may be names, in warnings and logs."""
     logger = logging.getLogger("pydicom")
     was_disabled, logger.disabled = logger.disabled, True

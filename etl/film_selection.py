@@ -9,6 +9,7 @@ The rule, in order; the first line that applies decides, and its text is kept wi
    or the study's descriptions. Lateral, oblique, rib, clavicle, abdomen ... series are refused
    even where the other tags say chest.
 5. Where view or body part stays unknown, etl.frontal_check looks at the film.
+6. Of films that store one exposure more than once, one stands: etl.film_copies.
 
 Reasons are made of the terms below and never quote a description, which may hold names.
 """
@@ -18,8 +19,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from etl.dicom_header import HeaderFacts
-from etl.frontal_check import MIN_CONTRAST, MIN_CORRELATION, FrontalCheck
+from etl.dicom_header import HeaderFacts, SeriesFacts
+from etl.frontal_check import MIN_SCORE, FrontalCheck
 
 MODALITIES = ("CR", "DX")
 MIN_SIDE_PX = 128
@@ -59,25 +60,47 @@ class Selection:
         is_frontal_chest: The decision; None where only the image can tell.
         reason: Why, in the rule's own words.
         view_position: AP or PA as found by the rule, where it was found.
+        frontal_check_score: Confidence of the image check, 0 to 1, where it was asked.
     """
 
     is_frontal_chest: bool | None
     reason: str
     view_position: str | None = None
+    frontal_check_score: float | None = None
+
+
+def refusal_before_fetch(facts: SeriesFacts) -> str | None:
+    """Why a series or instance that an archive describes is not worth fetching, by the same rule.
+
+    An archive answers with some of the tags only; what it leaves out refuses nothing.
+    """
+    return (
+        _species_fault(facts)
+        or (_modality_fault(facts) if facts.modality else None)
+        or _intent_fault(facts)
+        or _orientation_fault(facts)
+        or _series_fault(facts)
+        or _view_fault(facts)
+        or _part_fault(facts)
+    )
 
 
 def select_by_tags(facts: HeaderFacts) -> Selection:
     """Apply the rule's tags to one header."""
-    for find_fault in (_species_fault, _image_fault, _orientation_fault, _series_fault):
-        fault = find_fault(facts)
-        if fault is not None:
-            return Selection(is_frontal_chest=False, reason=fault)
+    fault = (
+        _species_fault(facts)
+        or _modality_fault(facts)
+        or _image_fault(facts)
+        or _intent_fault(facts)
+        or _orientation_fault(facts)
+        or _series_fault(facts)
+        or _view_fault(facts)
+        or _part_fault(facts)
+    )
+    if fault is not None:
+        return Selection(is_frontal_chest=False, reason=fault)
     view, view_origin = _view(facts)
-    if view is not None and view not in FRONTAL_VIEWS:
-        return Selection(is_frontal_chest=False, reason=f"view: not AP or PA ({view_origin})")
     is_chest, part_origin = _is_chest(facts)
-    if is_chest is False:
-        return Selection(is_frontal_chest=False, reason=f"body part: not the chest ({part_origin})")
     if view is None or is_chest is None:
         silent = " and ".join(
             name for name, known in (("view", view), ("body part", is_chest)) if known is None
@@ -90,48 +113,54 @@ def select_by_tags(facts: HeaderFacts) -> Selection:
 
 
 def select_by_image(selection: Selection, check: FrontalCheck) -> Selection:
-    """Decide what the tags left open, with the check's numbers in the reason."""
-    numbers = (
-        f"correlation {check.correlation:.2f}, at least {MIN_CORRELATION}; "
-        f"contrast {check.contrast:.2f}, at least {MIN_CONTRAST}"
-    )
+    """Decide what the tags left open, with the check's score in the reason."""
+    numbers = f"score {check.score:.2f}, at least {MIN_SCORE}"
     verdict = "looks frontal" if check.is_frontal else "does not look frontal"
     return Selection(
         is_frontal_chest=check.is_frontal,
         reason=f"{selection.reason}; image check {verdict} ({numbers})",
         view_position=selection.view_position,
+        frontal_check_score=check.score,
     )
 
 
-def _species_fault(facts: HeaderFacts) -> str | None:
+def _species_fault(facts: SeriesFacts) -> str | None:
     if facts.species and "HOMO" not in facts.species and "HUMAN" not in facts.species:
         return "veterinary: Patient Species Description is not human"
     found = ANIMAL_TERMS.search(f"{facts.descriptions} | {facts.study_description}")
     return f"veterinary: a description says {found[0]}" if found else None
 
 
+def _modality_fault(facts: SeriesFacts) -> str | None:
+    if facts.modality in MODALITIES:
+        return None
+    return f"modality: {_code(facts.modality or 'NONE')} is not {' or '.join(MODALITIES)}"
+
+
 def _image_fault(facts: HeaderFacts) -> str | None:
-    if facts.modality not in MODALITIES:
-        return f"modality: {_code(facts.modality)} is not {' or '.join(MODALITIES)}"
     if facts.n_frames != 1 or facts.n_samples != 1:
         return "image: not a single monochrome frame"
     if not facts.photometric_interpretation.startswith("MONOCHROME"):
         return "image: not monochrome"
     if min(facts.rows_px, facts.columns_px) < MIN_SIDE_PX:
         return f"image: {facts.rows_px} x {facts.columns_px} is below {MIN_SIDE_PX} pixels a side"
+    return None
+
+
+def _intent_fault(facts: SeriesFacts) -> str | None:
     if facts.presentation_intent == "FOR PROCESSING":
         return "image: for processing, not for presentation"
     return None
 
 
-def _orientation_fault(facts: HeaderFacts) -> str | None:
+def _orientation_fault(facts: SeriesFacts) -> str | None:
     """The second value tells where the columns run; F (to the feet) is upright."""
     if len(facts.orientation) == 2 and facts.orientation[1][:1] in set("HLRAP"):
         return "orientation: Patient Orientation says the film is not upright"
     return None
 
 
-def _series_fault(facts: HeaderFacts) -> str | None:
+def _series_fault(facts: SeriesFacts) -> str | None:
     found = REFUSED_TERMS.search(facts.descriptions)
     if found is None:
         return None
@@ -141,7 +170,18 @@ def _series_fault(facts: HeaderFacts) -> str | None:
     return f"series: a description says {found[0]}"
 
 
-def _view(facts: HeaderFacts) -> tuple[str | None, str]:
+def _view_fault(facts: SeriesFacts) -> str | None:
+    view, origin = _view(facts)
+    is_refused = view is not None and view not in FRONTAL_VIEWS
+    return f"view: not AP or PA ({origin})" if is_refused else None
+
+
+def _part_fault(facts: SeriesFacts) -> str | None:
+    is_chest, origin = _is_chest(facts)
+    return f"body part: not the chest ({origin})" if is_chest is False else None
+
+
+def _view(facts: SeriesFacts) -> tuple[str | None, str]:
     if facts.view_position:
         return facts.view_position, "View Position"
     for code in facts.view_codes:
@@ -152,7 +192,7 @@ def _view(facts: HeaderFacts) -> tuple[str | None, str]:
     return None, ""
 
 
-def _is_chest(facts: HeaderFacts) -> tuple[bool | None, str]:
+def _is_chest(facts: SeriesFacts) -> tuple[bool | None, str]:
     if facts.body_part:
         is_chest = any(part in facts.body_part for part in CHEST_BODY_PARTS)
         return is_chest, "Body Part Examined"

@@ -1,10 +1,14 @@
 """Whether a film looks like an upright frontal chest film, where its tags do not say.
 
-Two numbers on 16 x 16 grey-level ranks, which exposure and windowing hardly touch: the correlation
-with the mean frontal film, and how much brighter the mediastinum is than the brighter lung (on a
-lateral film there is no bright middle between two dark lungs). On films of the NIH ChestX-ray14
-subset that the mean was not made from, 7 of 10 pass and 1 in 400 passes upside down; the check
-prefers to refuse.
+A logistic regression on 16 x 16 grey-level ranks, which exposure and windowing hardly touch: on the
+ranks averaged with their mirror image, and on how symmetrical they are. Fitted (scikit-learn, L2,
+C = 0.3) to 400 frontal films of NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017) and
+150 synthetic ones, against 150 synthetic laterals and abdomens and the real films upside down,
+turned, as negatives and in parts (a half, a shoulder, the upper third, the lower half).
+
+Held out, in five folds by patient: 94 of 100 real frontal films pass (AP 92, PA 97); of the other
+kinds at most 3 in 100 pass, of synthetic laterals and abdomens that the fit has not seen none of
+150. Real laterals were not at hand: how many of them pass is not known.
 """
 
 from __future__ import annotations
@@ -16,29 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 16
-MIN_CORRELATION = 0.55
-MIN_CONTRAST = 0.25
-LUNG_ROWS = slice(3, 10)
-# Mean of 400 frontal films by rank, mirrored and averaged; left half, -99 (dark) to 99 (bright).
-# Made from NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017).
-MEAN_FILM_LEFT_HALF = (
-    (-89, -89, -88, -85, -79, -57, -21, 5),
-    (-79, -70, -64, -62, -57, -41, -15, 9),
-    (-55, -37, -29, -29, -32, -33, -21, 1),
-    (-29, -8, -1, -10, -28, -42, -31, -3),
-    (-10, 8, 12, -8, -39, -53, -36, -1),
-    (-4, 12, 14, -10, -45, -57, -34, 6),
-    (-7, 9, 13, -14, -47, -52, -23, 18),
-    (-14, 3, 11, -14, -42, -39, -7, 32),
-    (-22, -3, 9, -12, -31, -22, 10, 45),
-    (-29, -6, 9, -4, -14, -1, 28, 57),
-    (-36, -10, 11, 8, 8, 21, 45, 67),
-    (-43, -13, 15, 24, 31, 44, 61, 76),
-    (-48, -15, 19, 38, 51, 63, 75, 86),
-    (-52, -17, 24, 50, 67, 78, 86, 93),
-    (-53, -18, 28, 60, 78, 88, 94, 99),
-    (-51, -16, 30, 63, 79, 89, 94, 97),
+MIN_SCORE = 0.5
+# Thousandths. The left half of the film, which stands for both; rows from the top.
+RANK_WEIGHTS = (
+    (-757, -1304, -1139, -684, -374, 704, 1111, 28),
+    (-131, -487, 58, -389, 286, 191, 355, 667),
+    (138, -986, -276, -210, 27, -468, 65, -154),
+    (457, 366, -311, 137, -59, -466, -122, 103),
+    (689, 604, 403, 722, 168, 69, 152, -788),
+    (463, 545, 919, 1013, 591, -351, -40, -587),
+    (27, 46, 533, 192, -693, -796, 129, -304),
+    (-139, -186, -265, -162, -1096, -910, 605, 504),
+    (-139, -245, -515, -424, -225, -153, -297, 638),
+    (77, 20, -23, -367, 188, -301, 170, 203),
+    (-118, -206, 68, -435, 644, -466, 474, 21),
+    (-318, -210, 196, -147, 275, -273, 916, 83),
+    (-332, -519, -182, -328, 39, 569, 725, -34),
+    (-710, -331, 51, -44, 240, 275, -9, 70),
+    (-196, 152, 510, 567, 449, 242, -340, 80),
+    (397, 154, 94, 523, 442, 66, -200, 37),
 )
+SYMMETRY_WEIGHT = -764
+INTERCEPT = -9299
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +49,15 @@ class FrontalCheck:
     """Outcome of the check.
 
     Attributes:
-        correlation: With the mean frontal film, -1 to 1.
-        contrast: Mediastinum minus the brighter lung, in standard deviations of the ranks.
+        score: Probability of a frontal chest film among the kinds that the check was fitted to.
     """
 
-    correlation: float
-    contrast: float
+    score: float
 
     @property
     def is_frontal(self) -> bool:
-        """True where both numbers are high enough."""
-        return self.correlation >= MIN_CORRELATION and self.contrast >= MIN_CONTRAST
+        """True where the score is high enough."""
+        return self.score >= MIN_SCORE
 
 
 def check_frontal(film: NDArray[np.uint8]) -> FrontalCheck:
@@ -64,9 +65,8 @@ def check_frontal(film: NDArray[np.uint8]) -> FrontalCheck:
     small = cv2.resize(np.ascontiguousarray(film), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     ranks = np.argsort(np.argsort(small.ravel(), kind="stable"), kind="stable").astype(np.float64)
     ranks = ((ranks - ranks.mean()) / ranks.std()).reshape(SIDE, SIDE)
-    half = np.array(MEAN_FILM_LEFT_HALF, dtype=np.float64)
-    mean_film = np.hstack([half, half[:, ::-1]])
-    correlation = float((ranks * mean_film).sum() / (SIDE * np.linalg.norm(mean_film)))
-    middle = max(float(ranks[LUNG_ROWS, left : left + 2].mean()) for left in (6, 7, 8))
-    lungs = [float(ranks[LUNG_ROWS, columns].mean()) for columns in (slice(2, 6), slice(10, 14))]
-    return FrontalCheck(correlation=correlation, contrast=middle - max(lungs))
+    mirrored = ranks[:, ::-1]
+    half = ((ranks + mirrored) / 2)[:, : SIDE // 2]
+    symmetry = float((ranks * mirrored).mean())
+    logit = float((half * np.array(RANK_WEIGHTS)).sum()) + SYMMETRY_WEIGHT * symmetry + INTERCEPT
+    return FrontalCheck(score=float(1 / (1 + np.exp(-logit / 1000))))

@@ -62,6 +62,7 @@ def ingest_images(
     progress: Progress = SILENT,
     time_zone: str | None = None,
     is_patient_required: bool = True,
+    file_names: Collection[str] | None = None,
 ) -> IngestSummary:
     """Read every file under a folder; cache the frontal chest films.
 
@@ -81,13 +82,16 @@ def ingest_images(
             of that name, and UTC where there is none.
         is_patient_required: False makes patients from the headers where the warehouse does not
             know them, so that a folder of films can be ingested alone.
+        file_names: Read the files of these names alone.
 
     Raises:
         SourceError: The folder is missing or holds no file.
         ArgumentError: size_px or n_processes is out of range.
     """
     _check_arguments(size_px, n_processes)
-    paths = sorted(_list_files(folder))
+    paths = sorted(
+        path for path in _list_files(folder) if file_names is None or path.name in file_names
+    )
     names = Pseudonymizer(key=pseudonym_key, source=source)
     quarantine = QuarantineList(stage=STAGE, source=source)
     rows = ImageRows(
@@ -106,6 +110,7 @@ def ingest_images(
     writer.flush()
     progress.finish()
     rows.settle_accessions()
+    rows.settle_copies()
     pixels = _pixel_rows(rows, writer, cached)
     check_shards(store.home.cache, pixels)
     configuration = {"source": source, "size_px": size_px}

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from etl.dicom_header import HeaderFacts
+from etl.film_copies import StoredFilm, find_copies
 from etl.film_reading import FilmReading
 from etl.pseudonym import Pseudonymizer, shift_datetime
 from etl.quarantine import QuarantineList
@@ -56,6 +57,7 @@ class ImageRows:
         self._known = _known_patients(store, names.source)
         self._owners = _accession_owners(store, names.source)
         self._earlier = _earlier_accessions(store, names.source)
+        self._films: dict[str, StoredFilm] = {}
         self.images: dict[str, Row] = {}
         self.sources: dict[str, Row] = {}
         self.new_patients: dict[str, Row] = {}
@@ -113,6 +115,18 @@ class ImageRows:
                 )
                 del self.images[image_id], self.sources[image_id]
 
+    def settle_copies(self) -> None:
+        """Leave one frontal film of every exposure; the others keep their rows and say why."""
+        films = (self._films[image_id] for image_id in self.images if image_id in self._films)
+        for image_id, (kept, evidence) in find_copies(films).items():
+            image = self.images[image_id]
+            image["is_frontal_chest"] = False
+            image["copy_of_image_id"] = kept
+            image["selection_reason"] = (
+                f"copy: the same exposure as another film, by {evidence}; "
+                f"{image['selection_reason']}"
+            )
+
     def _earlier_owners(self, accession_id: str) -> set[str]:
         """Patients of the number's images that this ingest has not read again."""
         entries = self._earlier.get(accession_id, ())
@@ -134,7 +148,7 @@ class ImageRows:
             "study_year": facts.study_year,
             "age_years": _age(patient, facts, acquired),
             "sex_code": patient.sex_code or facts.sex_code,
-            "modality_code": facts.modality,
+            "modality_code": facts.modality or "NONE",
             "view_position_code": reading.selection.view_position or facts.view_position or None,
             "body_part": facts.body_part or None,
             "manufacturer": facts.manufacturer,
@@ -143,9 +157,20 @@ class ImageRows:
             "pixel_spacing_mm": facts.pixel_spacing_mm,
             "is_frontal_chest": bool(reading.selection.is_frontal_chest),
             "selection_reason": reading.selection.reason,
+            "frontal_check_score": reading.selection.frontal_check_score,
+            "copy_of_image_id": None,
             "source_sha256": reading.source_sha256,
             "is_synthetic": facts.is_synthetic or patient.is_synthetic,
         }
+        if reading.selection.is_frontal_chest:
+            self._films[image_id] = StoredFilm(
+                image_id=image_id,
+                patient_id=patient.patient_id,
+                study_id=self.images[image_id]["study_id"],
+                accession_id=self.images[image_id]["accession_id"],
+                view=reading.selection.view_position,
+                facts=facts,
+            )
         self._identify("image", facts.sop_instance_uid)
         self.sources[image_id] = {
             "image_id": image_id,

@@ -14,7 +14,8 @@ from warehouse_schema.errors import EvaluationError
 from warehouse_schema.pixel_shards import open_array
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
-from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
@@ -23,7 +24,7 @@ INPUT_TABLES: tuple[Table, ...] = (
     PREDICTIONS,
     COHORT,
     IMAGE_LABELS,
-    ANNOTATIONS,
+    CONSENSUS_BOXES,
     IMAGE_PIXELS,
 )
 _LISTED = 10
@@ -315,8 +316,8 @@ def _boxes(
     store: Store, ids: set[str], at: int | None
 ) -> dict[tuple[str, str], list[dict[str, float]]]:
     boxes: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for row in store.read(ANNOTATIONS, at=at).to_pylist():
-        if row["image_id"] in ids and row["status"] != "rejected":
+    for row in store.read(CONSENSUS_BOXES, at=at).to_pylist():
+        if row["image_id"] in ids:
             boxes.setdefault((row["image_id"], row["finding"]), []).append(row)
     return boxes
 

@@ -50,6 +50,7 @@ for panel, name, function in (
     (RECORDS, "label", labelling.label),
     (RECORDS, "annotation-sample", labelling.annotation_sample),
     (RECORDS, "import-boxes", hospital.import_boxes),
+    (RECORDS, "reader-agreement", hospital.reader_agreement),
     (RECORDS, "build-cohort", labelling.build_cohort),
     (RECORDS, "relabel", labelling.relabel),
     (RECORDS, "review-sample", review.review_sample),

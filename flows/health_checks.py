@@ -203,8 +203,23 @@ def check_database(settings: Settings) -> Iterator[Diagnosis]:
     )
 
 
+def check_pacs(settings: Settings) -> Iterator[Diagnosis]:
+    """A sign of life of every PACS that is configured: a query or a C-ECHO."""
+    from etl.pacs.pace import PullHours
+    from etl.pacs.pacs_ingest import ping_archive
+
+    if settings.pacs_hours is not None:
+        PullHours.parse(settings.pacs_hours)
+    for route, value in (("dicomweb", settings.pacs_url), ("dimse", settings.pacs_host)):
+        if value is not None:
+            found = ping_archive(stages.pacs_address(settings, route))
+            yield Diagnosis(level="ok", subject=f"pacs {route}", message=found)
+
+
 def check_image_folder(settings: Settings) -> Iterator[Diagnosis]:
-    """The DICOM folder."""
+    """The DICOM folder, where films come from one."""
+    if stages.image_source(settings) != "folder":
+        return
     folder: Path | None = settings.image_folder
     if folder is None:
         yield _not_set("image_folder", "RIBLINE_IMAGE_FOLDER, or give DIR to ingest-images")
@@ -289,6 +304,7 @@ CHECKS: Mapping[str, Check] = {
     "pseudonym_key": check_pseudonym_key,
     "database": check_database,
     "image_folder": check_image_folder,
+    "pacs": check_pacs,
     "device": check_device,
     "prefect": check_prefect,
 }

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,7 +24,7 @@ from warehouse_schema.errors import ConfigurationError
 PREFIX = "RIBLINE_"
 CONFIGURATION_NAME = "ribline.toml"
 OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA"})
-SECRET_NAMES = frozenset({"database_url", "pseudonym_key"})
+SECRET_NAMES = frozenset({"database_url", "pseudonym_key", "pacs_password", "pacs_token"})
 NAMES = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -40,7 +40,34 @@ class Settings(BaseSettings):
     pseudonym_key: SecretStr | None = Field(None, description="Key of all pseudonyms.")
     pseudonym_key_file: Path | None = Field(None, description="File that holds pseudonym_key.")
     image_folder: Path | None = Field(None, description="DICOM files of the hospital.")
-    box_file: Path | None = Field(None, description="Readers' boxes (COCO), read by relabel.")
+    image_source: Literal["folder", "dicomweb", "dimse"] | None = Field(
+        None, description="Where films come from; what is configured by default."
+    )
+    pacs_url: str | None = Field(None, description="DICOMweb services of the PACS.")
+    pacs_user: str | None = Field(None, description="User at the DICOMweb services.")
+    pacs_password: SecretStr | None = Field(None, description="Password of pacs_user.")
+    pacs_password_file: Path | None = Field(None, description="File that holds pacs_password.")
+    pacs_token: SecretStr | None = Field(None, description="Bearer token instead of a user.")
+    pacs_token_file: Path | None = Field(None, description="File that holds pacs_token.")
+    pacs_ca_file: Path | None = Field(None, description="Authority of the PACS's certificate.")
+    pacs_host: str | None = Field(None, description="Host of the PACS's DIMSE services.")
+    pacs_port: int = Field(104, ge=1, le=65535, description="Port of its DIMSE services.")
+    pacs_ae_title: str = Field("ANY-SCP", max_length=16, description="AE title of the PACS.")
+    pacs_own_ae_title: str = Field("RIBLINE", max_length=16, description="Our AE title.")
+    pacs_retrieve: Literal["c-get", "c-move"] = Field("c-get", description="How DIMSE fetches.")
+    pacs_receiver_host: str = Field("127.0.0.1", description="Our receiver's address (C-MOVE).")
+    pacs_receiver_port: int = Field(11112, ge=1, le=65535, description="Our receiver's port.")
+    pacs_is_tls: bool = Field(False, description="DIMSE over TLS.")
+    pacs_certificate_file: Path | None = Field(None, description="Our certificate for TLS.")
+    pacs_key_file: Path | None = Field(None, description="Key of our certificate.")
+    pacs_pull_by: Literal["patients", "accessions", "cohort"] = Field(
+        "patients", description="What the PACS is asked for."
+    )
+    pacs_is_every_series: bool = Field(False, description="Fetch all CR and DX series.")
+    pacs_instances_per_second: float | None = Field(None, gt=0, description="Rate limit.")
+    pacs_hours: str | None = Field(None, description="Hours of the pull, as 22:00-06:00.")
+    pacs_is_kept: bool = Field(False, description="Keep pulled files after they were read.")
+    box_file: Path | None = Field(None, description="Readers' boxes, read by relabel.")
     findings: NAMES | None = Field(None, description="Findings to label; all by default.")
     as_of: datetime | None = Field(None, description="Clock of the labels; now by default.")
     size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")
@@ -212,10 +239,10 @@ def _file_values(path: Path) -> dict[str, object]:
     unknown = sorted(set(values) - set(Settings.model_fields))
     if unknown:
         raise _unknown(f"{path}: unknown key", unknown, Settings.model_fields)
-    if "pseudonym_key" in values:
+    for name in sorted(set(values) & SECRET_NAMES - {"database_url"}):
         raise ConfigurationError(
-            f"{path}: pseudonym_key is a secret. Set RIBLINE_PSEUDONYM_KEY, or name its file "
-            "with pseudonym_key_file."
+            f"{path}: {name} is a secret. Set {PREFIX}{name.upper()}, or name its file "
+            f"with {name}_file."
         )
     if "database_url" in values:
         values["database_url"] = check_database_url(str(values["database_url"]), path)

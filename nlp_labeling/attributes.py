@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nlp_labeling.anchors import Anchor, Target
 from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
-from nlp_labeling.targets import Anchor, Target, TargetFinder
+from nlp_labeling.targets import TargetFinder
 
 _ORDINALS = {
     word: number
@@ -36,21 +37,44 @@ _ONE = (
 _NUMBERS = re.compile(
     rf"(?<![a-z0-9.])(#?\s?{_ONE})(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
 )
+_LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
 _AFTER = re.compile(
     r"(?:\s|[-,(]|(?:which|that|is|are|was|were|appear|appears|appearing|likely|probably|probable|"
     r"possibly|presumably|most|to|be|with|all|have|has|been|noted|seen|again|in|stage|stages|of|various|"
     r"also|both|redemonstrated|demonstrated|present|evident|identified|visualized|favored|felt|suggesting|"
-    r"representing|consistent|compatible|some|evidence|signs|showing|shows|show|no|now|mostly|into|"
+    r"representing|represent|represents|compatible|consistent|compatible|some|evidence|signs|showing|shows|show|now|mostly|into|reflect|reflects|reflecting|related|due|secondary|from|"
     r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
-    r"appearance|in appearance)(?![a-z0-9]))*+"
+    r"early|further|interval|good|partial|complete|continued|ongoing|mild|moderate|abundant|exuberant|"
+    r"surrounding|adjacent|associated|extensive|significant|"
+    r"appearance|in appearance)(?![a-z0-9])|[應為屬於疑可能考慮似呈係是並且現已處皆均])*+"
 )
-_SERIES = re.compile(
-    r"(?:[\s,:(]|(?:fractures?|fx|are|is|seen|noted|identified|present|involving|including|of|at|the|"
-    r"and|through|to|numbers?|left|right|lateral|posterior|anterior|"
-    r"\d{1,2}(?:st|nd|rd|th)?)(?![a-z0-9])|-)*+"
+# A word that follows a cue and is none of these is what the cue speaks of: "old granuloma".
+_NEXT_NOUN = re.compile(
+    r"\s+(?!(?:in|and|or|with|without|but|at|on|of|since|from|than|by|although|though|likely|"
+    r"probably|possibly|versus|vs|to|as|when|given|compared|appearing|looking|fractures?|fx|fxs|"
+    r"deformit(?:y|ies)|injur(?:y|ies)|trauma|healed|healing|old|chronic|remote|acute|subacute|"
+    r"rather|not|no|again|also|bilaterally|noted|seen|there|which|while|unchanged|stable|is|are|"
+    r"if|however|callus|formation|present|evident|identified|around|about|along|involving|"
+    r"through|across|within|displaced|nondisplaced|only|now|x+)(?![a-z]))[a-z]"
 )
+_JOINT = re.compile(r"(?<![a-z])(?:and|or|plus|&)(?![a-z])")
 _CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
+_LINKED = re.compile(r",\s*(?=(?:with|now|again|showing|shows|and|可見|併|伴|有|見))(?:and\b)?")
+_REFERENCE = re.compile(
+    r"\s*(?:it|they|both|all(?: of (?:these|them|which))?|the latter|appearances?|"
+    r"(?:this|these|the)(?: (?:findings?|injur(?:y|ies)|deformit(?:y|ies)|lines?|appearances?))?)"
+    r"(?![a-z0-9])"
+)
+# "New since yesterday are fractures", "old is the fracture".
+_INVERTED = re.compile(r"[^.;:]{0,60}?(?<![a-z])(?:is|are|was|were)(?![a-z])")
+_DENIED = re.compile(
+    r"(?:(?<![a-z])(?:no|not|without|lack of|absent|nor|never)(?:\s+(?:yet|significant|interval|"
+    r"any|evidence of|definite|obvious|appreciable|further|much|signs? of|visible|"
+    r"substantial|bridging|bony|been|fully))*|無|未見?)\s*$"
+)
+_DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
+_LONGEST_REMARK = 120
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
 
@@ -78,6 +102,8 @@ class AttributeRules:
             for phrase in rule.phrases
         }
         self._cues = re.compile(phrase_pattern(self._by_phrase))
+        filler = phrase_pattern(rules.words["filler"])
+        self._after = re.compile(rf"(?:{filler}|{_AFTER.pattern.removesuffix(')*+')}))*+")
         self._sides = {
             side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
             for side in ("left", "right", "bilateral")
@@ -99,6 +125,26 @@ class AttributeRules:
             rule_ids=tuple(rule for rule in (acuity_rule, displacement_rule) if rule),
         )
 
+    def age_told(self, sentence: str) -> tuple[str, str]:
+        """Acuity and rule of a remark on the sentence before: "This appears old."
+
+        Both are empty where the folded sentence is no such remark.
+        """
+        if len(sentence) > _LONGEST_REMARK:
+            return "", ""
+        reference = _REFERENCE.match(sentence)
+        for match in self._cues.finditer(sentence):
+            rule = self._by_phrase[phrase_key(match.group())]
+            if rule.category not in ACUITY_CATEGORIES:
+                continue
+            is_told = reference and _AFTER.fullmatch(sentence, reference.end(), match.start())
+            is_sign = rule.is_weak and not _DENIAL.search(sentence)
+            if is_told or is_sign:
+                if any(anchor.kind == "site" for anchor in self._finder.anchors(sentence)):
+                    return "", ""
+                return ("unknown" if rule.category == "age_unknown" else rule.category), rule.id
+        return "", ""
+
     def _acuity(
         self,
         sentence: str,
@@ -106,12 +152,14 @@ class AttributeRules:
         anchors: list[Anchor],
         cues: list[tuple[int, int, Rule]],
     ) -> tuple[str, str]:
-        found: list[tuple[bool, int, int, str, str]] = []
+        found: list[tuple[bool, bool, int, int, str, str]] = []
         for start, end, rule in cues:
-            if rule.category not in ACUITY_CATEGORIES:
+            if rule.category not in ACUITY_CATEGORIES or _DENIED.search(
+                sentence[max(0, start - _SIDE_REACH) : start]
+            ):
                 continue
             if end <= target.start:
-                applies = self._finder.is_loose_filler(sentence[end : target.start])
+                applies = self._reaches(sentence, start, end, target.start, anchors)
                 distance = target.start - end
             elif start < target.end:
                 applies, distance = True, 0
@@ -122,21 +170,45 @@ class AttributeRules:
                 applies = distance <= _SIDE_REACH and not self._is_cut(sentence, target, start, end)
             if applies:
                 order = ACUITY_CATEGORIES.index(rule.category)
-                found.append((rule.is_weak, distance, order, rule.category, rule.id))
-        return min(found)[3:] if found else ("unknown", "")
+                is_told_only = "historical" in rule.ignores
+                found.append((rule.is_weak, is_told_only, distance, order, rule.category, rule.id))
+        if not found:
+            return "unknown", ""
+        undated = [one for one in found if one[4] == "age_unknown"]
+        category, rule_id = min(undated or found)[4:]
+        return ("unknown" if undated else category), rule_id
+
+    def _reaches(
+        self, sentence: str, start: int, low: int, high: int, anchors: list[Anchor]
+    ) -> bool:
+        """Whether a word before a target speaks of it: "old left clavicle and rib fractures"."""
+        between = [anchor for anchor in anchors if low <= anchor.start and anchor.end <= high]
+        if any(anchor.kind == "finding" for anchor in between):
+            return self._finder.lists.is_loose_filler(sentence[low:high])
+        gap = sentence[low:high]
+        opening = _INVERTED.match(sentence, low, high) if not sentence[:start].strip() else None
+        if opening:
+            return self._finder.lists.is_loose_filler(sentence[opening.end() : high])
+        for anchor in reversed(between):
+            gap = gap[: anchor.start - low] + " and " + gap[anchor.end - low :]
+        return self._finder.lists.is_loose_filler(gap)
 
     def _is_cut(self, sentence: str, target: Target, start: int, end: int) -> bool:
         low, high = (end, target.start) if end <= target.start else (target.end, start)
-        return _CUT.search(sentence[:start][-12:] + sentence[low:high]) is not None
+        return _CUT.search(_LINKED.sub(" ", sentence[low:high])) is not None
 
     def _follows(
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int
     ) -> bool:
         gap = sentence[target.end : start]
-        if len(gap) > _SIDE_REACH or _AFTER.fullmatch(gap) is None:
+        if len(gap) > _SIDE_REACH or _NEXT_NOUN.match(sentence, end):
+            return False
+        if _AFTER.fullmatch(gap) is None and (
+            _JOINT.search(gap) or self._after.fullmatch(gap) is None
+        ):
             return False
         later = [a for a in anchors if a.start >= end and a.kind in ("finding", "site")]
-        return not (later and self._finder.is_filler(sentence[end : later[0].start]))
+        return not (later and self._finder.lists.is_filler(sentence[end : later[0].start]))
 
     def _displacement(
         self,
@@ -189,8 +261,10 @@ class AttributeRules:
         low = max(0, site.start - _SIDE_REACH)
         numbers: set[int] = set()
         for match in _NUMBERS.finditer(sentence, low, min(len(sentence), site.end + 70)):
+            if _LIST_NUMBER.match(sentence, match.start()) and _opens_line(sentence, match.start()):
+                continue
             if match.end() <= site.start:
-                near = self._finder.is_loose_filler(sentence[match.end() : site.start])
+                near = self._finder.lists.is_loose_filler(sentence[match.end() : site.start])
             else:
                 gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
                 near = (
@@ -202,6 +276,11 @@ class AttributeRules:
             if near:
                 numbers.update(_range(match.group(1), match.group(2)))
         return tuple(sorted(number for number in numbers if 1 <= number <= 12))
+
+
+def _opens_line(sentence: str, place: int) -> bool:
+    """Whether nothing but space stands before a place in its line."""
+    return not sentence[:place].rpartition("\n")[2].strip()
 
 
 def _range(first: str, last: str | None) -> range:

@@ -25,7 +25,8 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 _CLAUSE_END = re.compile(r"\s*(?:[.,;)!。]|\Z)")
 _NUMBER = re.compile(r"\d+")
 _RAISED_BY = re.compile(
-    r"to (?:suggest|indicate)|suggest(?:ing|ive)|suspicious (?:for|of)|concerning for|worrisome for"
+    r"to\s+(?:suggest|indicate)|suggest(?:ing|ive)|suspicious\s+(?:for|of)|concerning\s+for|"
+    r"worrisome\s+for"
 )
 _DENIED_NOUN_WORDS = 8
 
@@ -107,7 +108,8 @@ class ContextRules:
             assertion=assertion,
             temporality="historical" if "historical" in categories else "recent",
             experiencer="family" if "family" in categories else "patient",
-            is_hypothetical="hypothetical" in categories,
+            is_hypothetical="hypothetical" in categories
+            and not (deciding[1] and "hypothetical" in deciding[1].ignores),
             cue_start=cue.start if cue else -1,
             cue_end=cue.end if cue else -1,
             scope_start=min(cue.start, start) if cue else -1,
@@ -179,7 +181,10 @@ class ContextRules:
         before = [pair for pair in deciding if pair[0].end <= start]
         after = [pair for pair in deciding if pair[0].end > start]
         if after and after[0][1].category == "negated":
-            before = [pair for pair in before if not pair[1].is_weak]
+            is_final = "uncertain" in after[0][1].ignores
+            before = [] if is_final else [pair for pair in before if not pair[1].is_weak]
+        if before and before[-1][1].category == "negated":
+            after = [pair for pair in after if not pair[1].is_weak]
         chosen = before[-1:] + after[:1]
         if len(before) > 1 and self._is_denied_doubt(sentence, before[-2], before[-1]):
             chosen = before[-2:-1] + after[:1]

@@ -15,6 +15,11 @@ _LONGEST_TITLE = 120
 _HEAD = 1500
 _LINE = re.compile(r"[^\n]*")
 _TITLE_END = re.compile(r"[.:;](?=\s|$)")
+_NEXT_HEADING = re.compile(
+    r"\s+(?:(?:clinical|brief)\s+(?:history|indication|information|details|notes)|history|"
+    r"indications?|"
+    r"findings?|comparison|technique|impression|report|reason(?: for (?:exam|examination|study))?)$"
+)
 _HEADING = re.compile(
     r"[ \t*#_]*(?:exam(?:ination)?|study|procedure|technique|views?|exam type|"
     r"type of exam(?:ination)?|"
@@ -34,7 +39,7 @@ class ExamTitles:
         self._site = re.compile(site)
         self._view = re.compile(view)
         self._plain = re.compile(
-            rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|[-,/&+()*#_]|x{{4,}})*+"
+            rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|\([^()\n]*\)|[-,/&+()*#_]|x{{4,}})*+"
         )
 
     def findings(self, note: str) -> tuple[tuple[str, ...], bool]:
@@ -72,6 +77,7 @@ class ExamTitles:
         else:
             stop = _TITLE_END.search(note, begin, line.end())
             text = note[begin : stop.start() if stop else line.end()]
+        text = _NEXT_HEADING.sub("", text)
         if heading is not None:
             return "" if self._finder.hits_finding(text) else text
         has_view = is_first or self._view.search(text) is not None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from nlp_labeling.anchors import MINIMUM_EDIT_LENGTH
 from nlp_labeling.definition import Definition, load_definitions
-from nlp_labeling.targets import MINIMUM_EDIT_LENGTH
 
 # What folding turns into letters: such notes are read whatever they say.
 _FOLDED = "[\uff03\uff21-\uff3a\uff41-\uff5a\ufb00-\ufb06\u00ad\u0300-\u036f\u0130]"

@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
 
-from nlp_labeling.attributes import AttributeRules
-from nlp_labeling.context import ContextRules, Cue
+from nlp_labeling.anchors import Anchor, Target, describe_edit
+from nlp_labeling.attributes import AttributeRules, Attributes
+from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.rule import RuleSet, load_rules
+from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet, load_rules
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
-from nlp_labeling.targets import Anchor, Target, TargetFinder, describe_edit
+from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
+from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 20_000
-_LONGEST_LIST_GAP = 300
-_DENIES = re.compile(r"\b(?:no|not|without|negative|nil)\b")
-_DEFINITE = re.compile(
-    r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lead:
-    """The line a list hangs on, and where the list has come to."""
-
-    text: str = ""
-    end: int = 0
-
-    def reaches(self, note: str, sentence: Sentence) -> bool:
-        """Whether nothing but further items stands between the list and a sentence."""
-        return bool(
-            self.text
-            and sentence.start - self.end <= _LONGEST_LIST_GAP
-            and "\n\n" not in note[self.end : sentence.start].replace(" ", "")
-        )
-
-
-class Carried(NamedTuple):
-    """What a sentence may take from the note around it.
-
-    ``names``: findings of the sentence before, for "the fracture is displaced"; ``is_doubtful``
-    where that sentence saw only a lucency or a step-off. ``exam_names``: findings at the site the
-    examination is of; ``is_shared_exam`` where its title names another bone too. ``lead`` is the
-    line a list hangs on: "Fractures:".
-    """
-
-    names: tuple[str, ...] = ()
-    is_doubtful: bool = False
-    exam_names: tuple[str, ...] = ()
-    is_shared_exam: bool = False
-    lead: str = ""
-
-
-NOTHING = Carried()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +65,16 @@ class Labeler:
         numbered = frozenset(d.name for d in definitions if d.is_numbered)
         self.exam_titles = ExamTitles(self.finder, rules)
         self._attributes = AttributeRules(rules, self.finder, numbered)
+        self.surroundings = Surroundings(self.finder, numbered)
+        self._weak_doubts = {rule.id for rule in rules.of("uncertain") if rule.is_weak}
+        self._explanations = {
+            rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
+        }
+        self._past = {rule.id for rule in rules.of("historical")}
+        self._ages_of_operations = {
+            rule.id for rule in rules.of(*ACUITY_CATEGORIES) if "historical" in rule.ignores
+        }
+        self._operations = {rule.id for rule in rules.of("historical") if rule.is_weak}
         self._cache: OrderedDict[tuple[str, Carried], tuple[Mention, ...]] = OrderedDict()
 
     def mentions(self, text: str) -> list[Mention]:
@@ -113,28 +83,34 @@ class Labeler:
         hits = self.finder.hits(note.folded)
         if not hits:
             return []
-        sentences = self.segmenter.sentences(note.folded, hits)
         exam_names, is_shared = self.exam_titles.findings(note.folded)
+        if exam_names and not is_shared:
+            hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
+        sentences = self.segmenter.sentences(note.folded, hits)
         found: list[Mention] = []
         carried = NOTHING
-        lead = _Lead()
+        lead = Lead()
+        topic = Topic()
+        latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
-            if place == len(hits) or hits[place] >= sentence.end:
+            is_silent = place == len(hits) or hits[place] >= sentence.end
+            if is_silent and not latest:
                 continue
             text = note.folded[sentence.start : sentence.end]
-            lead = lead if lead.reaches(note.folded, sentence) else _Lead()
-            if exam_names or lead.text:
-                is_told = sentence.section not in SILENT_SECTIONS
-                carried = Carried(
-                    carried.names,
-                    carried.is_doubtful,
-                    exam_names if is_told else (),
-                    is_shared,
-                    lead.text,
-                )
-            elif carried.lead:
-                carried = carried._replace(lead="")
+            if is_silent:
+                latest = self._aged(found, latest, text)
+                continue
+            lead = lead if lead.reaches(note.folded, sentence) else Lead()
+            topic = self.surroundings.topic(text, sentence, topic)
+            is_told = sentence.section not in SILENT_SECTIONS
+            carried = Carried(
+                carried.names,
+                carried.is_doubtful,
+                (topic.names or exam_names) if is_told else (),
+                topic.is_shared if topic.names else is_shared,
+                lead.text,
+            )
             mentions = self._of_sentence(text, carried)
             if mentions:
                 carried = Carried(
@@ -142,17 +118,30 @@ class Labeler:
                     is_doubtful=all(m.rule_id.endswith(".sign") for m in mentions),
                 )
                 found.extend(_placed(mention, sentence, note) for mention in mentions)
+                latest = len(mentions)
+            else:
+                latest = self._aged(found, latest, text)
             if mentions and mentions[0].rule_id.endswith(".listed"):
-                lead = _Lead(lead.text, sentence.end)
-            elif self._is_lead(text):
-                lead = _Lead(text, sentence.end)
+                lead = Lead(lead.text, sentence.end)
+            elif self.surroundings.is_lead(text):
+                lead = Lead(text, sentence.end)
         return found
 
-    def _is_lead(self, text: str) -> bool:
-        """Whether a sentence announces a list of fractures and names no site itself."""
-        return text.rstrip().endswith(":") and self.finder.is_silent_on_sites(
-            self.finder.anchors(text)
-        )
+    def _aged(self, found: list[Mention], latest: int, text: str) -> int:
+        """Date the ``latest`` mentions by a remark right behind their sentence.
+
+        Returns how many mentions a further remark may speak of.
+        """
+        if not latest:
+            return 0
+        acuity, rule_id = self._attributes.age_told(text)
+        if not rule_id:
+            return 0
+        for index in range(len(found) - latest, len(found)):
+            if found[index].acuity == "unknown" and found[index].assertion != "absent":
+                rule_ids = (*found[index].rule_ids, rule_id)
+                found[index] = replace(found[index], acuity=acuity, rule_ids=rule_ids)
+        return latest
 
     def _of_sentence(self, sentence: str, carried: Carried) -> tuple[Mention, ...]:
         key = (sentence, carried)
@@ -170,8 +159,8 @@ class Labeler:
         if carried.lead and anchors and all(anchor.kind == "site" for anchor in anchors):
             return self._listed(sentence, carried.lead)
         targets = self.finder.find(sentence, anchors)
-        if not targets and (carried.names or carried.exam_names):
-            targets = self._carried_targets(sentence, carried, anchors)
+        if not targets:
+            targets = self.surroundings.targets(sentence, carried, anchors)
         return self._assessed(sentence, targets, anchors)
 
     def _assessed(
@@ -186,7 +175,31 @@ class Labeler:
             if mention is not None:
                 mentions.append((target, mention))
         return tuple(
-            mention for target, mention in mentions if _is_kept(sentence, target, mention, mentions)
+            mention
+            for target, mention in mentions
+            if _is_kept(sentence, target, mention, mentions)
+            and not self._is_settled(target, mention, mentions)
+        )
+
+    def _temporality(self, context: Context, attributes: Attributes) -> str:
+        """A fracture that was operated on is seen where its healing is told."""
+        past = set(context.rule_ids) & self._past
+        is_told = attributes.acuity in ("old", "healing")
+        is_seen = (
+            is_told
+            and past <= self._operations
+            and not self._ages_of_operations & set(attributes.rule_ids)
+        )
+        return "recent" if is_seen else context.temporality
+
+    def _is_settled(
+        self, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
+    ) -> bool:
+        """Whether a suspicion of once is denied in the same sentence."""
+        return mention.cue_rule_id in self._weak_doubts and any(
+            pair.relation == "borrowed" and other.assertion == "absent"
+            for pair, other in mentions
+            if pair is not target and other.finding == mention.finding
         )
 
     def _listed(self, item: str, lead: str) -> tuple[Mention, ...]:
@@ -203,24 +216,6 @@ class Labeler:
         ]
         return tuple(_in_item(one, shift) for one in self._assessed(joint, targets, anchors))
 
-    def _carried_targets(
-        self, sentence: str, carried: Carried, anchors: Sequence[Anchor]
-    ) -> list[Target]:
-        if not self.finder.is_silent_on_sites(anchors):
-            return []
-        first = next(a for a in anchors if not a.is_weak)
-        if carried.names and (carried.is_doubtful or _DEFINITE.search(sentence[: first.start])):
-            return [Target(name, first, first, "inherited") for name in carried.names]
-        if carried.is_shared_exam and not _DENIES.search(sentence[: first.start]):
-            return []
-        return [
-            Target(name, finding, finding, "exam")
-            for finding in anchors
-            if not finding.is_weak
-            for name in carried.exam_names
-            if name in finding.names
-        ]
-
     def _mention(
         self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[Cue]
     ) -> Mention | None:
@@ -229,7 +224,10 @@ class Labeler:
         if target.relation == "normal":
             assertion, rule_ids = "absent", [finding.rule_id]
             context = self.context.assess(sentence, site.start, finding.end, cues)
-            if context.assertion == "absent":
+            before = sentence[context.cue_end : site.start]
+            if context.assertion == "absent" and not (
+                0 <= context.cue_end <= site.start and "," in before
+            ):
                 return None
             rule_ids.extend(r for r in context.rule_ids if not r.startswith(("neg", "unc")))
         else:
@@ -241,16 +239,21 @@ class Labeler:
                 mark_end=max(site.end, finding.end),
             )
             assertion, rule_ids = context.assertion, list(context.rule_ids)
-        if finding.is_weak:
-            if assertion == "absent":
+        if target.relation in ("injury", "trauma") and assertion != "absent":
+            is_past = target.relation == "trauma" and attributes.acuity == "old"
+            if not is_past or assertion == "uncertain":
                 return None
-            assertion = "uncertain"
+        if finding.is_weak:
+            if assertion == "absent" and context.cue_rule_id not in self._explanations:
+                return None
+            if assertion == "present" and attributes.acuity not in ("old", "healing"):
+                assertion = "uncertain"
         return Mention(
             finding=target.name,
             start=target.start,
             end=target.end,
             assertion=assertion,
-            temporality=context.temporality,
+            temporality=self._temporality(context, attributes),
             experiencer=context.experiencer,
             is_hypothetical=context.is_hypothetical,
             acuity=attributes.acuity,
@@ -296,18 +299,29 @@ def _is_kept(
     ]
     if target.finding.is_weak:
         return not any(
-            pair.site == target.site and not pair.finding.is_weak and pair.relation != "normal"
-            for pair, _ in others
+            not pair.finding.is_weak
+            and pair.relation not in ("normal", "injury", "trauma")
+            and (
+                pair.site == target.site
+                or (other.assertion == "present" and _is_of(mention, other))
+            )
+            for pair, other in others
         )
     if target.relation != "borrowed" or mention.assertion == "absent":
         return True
-    is_definite = _DEFINITE.search(sentence[: target.finding.start]) is not None
+    is_definite = DEFINITE.search(sentence[: target.finding.start]) is not None
     if mention.assertion == "uncertain" and not is_definite:
         return True
     return any(
         other.assertion == mention.assertion and pair.relation != "borrowed"
         for pair, other in others
     )
+
+
+def _is_of(mention: Mention, other: Mention) -> bool:
+    """Whether a mention adds neither a side nor a rib to another one."""
+    is_side_known = mention.laterality in ("unknown", other.laterality)
+    return is_side_known and set(mention.rib_numbers) <= set(other.rib_numbers)
 
 
 def _in_item(mention: Mention, shift: int) -> Mention:

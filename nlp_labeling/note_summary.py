@@ -78,7 +78,7 @@ def summarize_note(mentions: Sequence[Row], findings: Sequence[str]) -> list[Not
     for finding in findings:
         own = [mention for mention in mentions if mention["finding"] == finding]
         assertion, chosen = decisive_mentions(own)
-        acuity = note_acuity(chosen) if chosen else "unknown"
+        acuity = note_acuity(chosen) if assertion in ("present", "uncertain") else "unknown"
         if assertion == NOT_MENTIONED and any(told_as_history(mention) for mention in own):
             assertion, acuity = "absent", "old"
         elif assertion == NOT_MENTIONED and any(_denied_for_ever(mention) for mention in own):

@@ -29,7 +29,7 @@ CONTEXT_CATEGORIES = (
     "negated",
     "terminator",
 )
-ACUITY_CATEGORIES = ("acute", "healing", "old")
+ACUITY_CATEGORIES = ("age_unknown", "acute", "healing", "old")
 OTHER_CATEGORIES = (
     "displaced",
     "nondisplaced",
@@ -70,7 +70,7 @@ class Rule:
 
     ``max_words`` bounds the scope in words (0: to the clause's end); ``stops_at`` names characters
     or words that end this rule's scope on top of the terminators; ``ignores`` names terminators
-    that do not end it.
+    that do not end it, or a category that it overrides.
     """
 
     id: str
@@ -149,6 +149,11 @@ def expand_phrase(phrase: str) -> list[str]:
         choices.append("")
     head, tail = phrase[: match.start()], phrase[match.end() :]
     return [done for choice in choices for done in expand_phrase(head + choice + tail)]
+
+
+def expand_phrases(phrases: Iterable[str]) -> list[str]:
+    """Many phrases written out."""
+    return [done for phrase in phrases for done in expand_phrase(phrase) if done]
 
 
 def phrase_pattern(phrases: Iterable[str]) -> str:

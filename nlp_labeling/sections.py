@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -17,14 +17,21 @@ from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 # Sections that tell why, before or about whom, but not what is there.
 SILENT_SECTIONS = frozenset(["indication", "history", "comparison", "technique", "family"])
 NO_SECTION = "none"
-_CLOSED_BY_BLANK_LINE = frozenset(["indication", "comparison", "technique"])
+_ONE_SENTENCE = frozenset(["comparison", "technique"])
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n\s*")
 _CLOSED_BY_TITLE = frozenset(["indication", "history"])
 _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-z]\)\s)\s*")
+_LABEL = re.compile(r"\s*[a-z][a-z/&-]*(?: [a-z/&-]+){0,3}[ \t]?:(?=\s)")
 _STOP = re.compile(
     r"[.!?。!?;]+[\"')\]]*(?=\s|$|[\u3400-\u9fff])|[。;]|(?<=[a-z]{3})\.(?=[a-z]{2})|"
     r"(?<=\s)\d{1,2}\)\s+(?=[a-z#])"
 )
 _LINE_OR_STOP = re.compile(r"\n|[.;。!?]\s{1,2}")
+_WITHIN_LINE = re.compile(
+    r"(?<=\s)(?:findings?|impression|indications?|comparisons?|technique|conclusions?|addendum|"
+    r"clinical\s+(?:history|indication|information|details))[ \t]*\Z"
+)
+_LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
 _NARROWEST_WRAP = 50
@@ -34,22 +41,30 @@ _LONGEST_SENTENCE = 1200
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A section heading; the body starts at ``end``, or at ``start`` where it names a body part."""
+    """A section heading; the body starts at ``end``, or at ``start`` where it names a body part.
+
+    A weak one heads a statement that may end before the next heading: see ``_closings``.
+    """
 
     start: int
     end: int
     section: str
     rule_id: str
+    is_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a folded note and the section it stands in."""
+    """A sentence of a folded note and the section it stands in.
+
+    ``line_start`` is where its line begins, a wrapped paragraph being one line.
+    """
 
     start: int
     end: int
     section: str
     rule_id: str
+    line_start: int = 0
 
 
 class Segmenter:
@@ -78,7 +93,7 @@ class Segmenter:
         closings = self._closings(text, headings)
         sentences: list[Sentence] = []
         for start, end in self._blocks(text, hits):
-            cuts = [start, *(s for s in starts if start < s < end), end]
+            cuts = [start, *sorted(s for s in {*starts, *closings} if start < s < end), end]
             for low, high in pairwise(cuts):
                 sentences.extend(self._split(text, (low, high), headings, starts, closings))
         return sentences
@@ -92,6 +107,7 @@ class Segmenter:
         closings: Sequence[int],
     ) -> Iterator[Sentence]:
         low, high = block
+        line_start = low
         place = bisect_right(starts, low) - 1
         section, rule_id = NO_SECTION, ""
         if place >= 0 and not (closings[place] and closings[place] <= low):
@@ -102,11 +118,11 @@ class Segmenter:
         section = "findings" if section == "region" else section
         for start, end in self._punctuated(text, low, high):
             if text[start:end].strip():
-                yield Sentence(start, end, section, rule_id)
+                yield Sentence(start, end, section, rule_id, line_start)
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
-        for place in (0, *(found.end() for found in _LINE_OR_STOP.finditer(text))):
+        for place in _heading_places(text):
             match = self._heading.match(text, place)
             if match is None:
                 opened = self._title_heading(text, place, headings)
@@ -121,7 +137,7 @@ class Segmenter:
                 within = headings[-1].section if headings else NO_SECTION
                 if is_alone or within in ("history", "family", "plan", "impression", "addendum"):
                     continue
-            headings.append(Heading(start, match.end(), rule.section, rule.id))
+            headings.append(Heading(start, match.end(), rule.section, rule.id, rule.is_weak))
         return headings
 
     def _title_heading(self, text: str, place: int, headings: Sequence[Heading]) -> Heading | None:
@@ -134,20 +150,20 @@ class Segmenter:
         return Heading(place, match.end(), "findings", "") if match else None
 
     def _closings(self, text: str, headings: Sequence[Heading]) -> list[int]:
-        """Where an indication ends though no heading follows: at the blank line behind it."""
-        closings = []
-        for index, heading in enumerate(headings):
-            is_last = index + 1 == len(headings)
-            closing = 0
-            if heading.section in _CLOSED_BY_BLANK_LINE:
-                limit = len(text) if is_last else headings[index + 1].start
-                body = re.compile(r"\s*\S[^\n]*(?:\n[^\S\n]*\S[^\n]*)*\n[ \t]*\n\s*").match(
-                    text, heading.end, limit
-                )
-                later = {other.section for other in headings[index + 1 :]}
-                if body and body.end() < limit and not later & {"findings", "impression", "region"}:
-                    closing = body.end()
-            closings.append(closing)
+        """Where an indication or a comparison ends though no heading follows; 0: at the next one.
+
+        A report may have no heading for its findings: they begin behind the last heading of this
+        kind, after a blank line, else on the next line; "Comparison: none." is one sentence long.
+        """
+        closings = [0] * len(headings)
+        is_told = False
+        for index in reversed(range(len(headings))):
+            heading = headings[index]
+            limit = headings[index + 1].start if index + 1 < len(headings) else len(text)
+            is_last = index + 1 == len(headings) or not headings[index + 1].is_weak
+            if heading.is_weak and is_last and not is_told:
+                closings[index] = _end_of_first_statement(text, heading, limit, self._is_break)
+            is_told |= heading.section == "findings"
         return closings
 
     def _blocks(self, text: str, hits: Sequence[int] | None) -> list[tuple[int, int]]:
@@ -181,7 +197,8 @@ class Segmenter:
         line, following = lines[index].rstrip(), lines[index + 1]
         if not line or not following.strip():
             return not line.endswith(":")
-        if _BULLET.match(following) or self._heading.match(following):
+        is_entry = _BULLET.match(following) or _LABEL.match(following)
+        if is_entry or self._heading.match(following):
             return True
         last, first = _LAST_WORD.search(line), _FIRST_WORD.match(following)
         word = first.group(1) if first else following.split()[0]
@@ -222,6 +239,46 @@ class Segmenter:
         if word == "no":
             return text[match.end() : match.end() + 4].strip()[:1].isdigit()
         return word in self._abbreviations
+
+
+def _heading_places(text: str) -> list[int]:
+    """Where a heading may begin: a line, a sentence, or a plain heading's name before a colon."""
+    places = {0, *(found.end() for found in _LINE_OR_STOP.finditer(text))}
+    colon = text.find(":")
+    while colon >= 0:
+        name = _WITHIN_LINE.search(text, max(0, colon - _LONGEST_HEADING), colon)
+        if name:
+            places.add(name.start())
+        colon = text.find(":", colon + 1)
+    return sorted(places)
+
+
+def _end_of_first_statement(
+    text: str, heading: Heading, limit: int, is_break: Callable[..., bool]
+) -> int:
+    """Where what a heading says ends: at a blank line, a line that is full, or a sentence; or 0."""
+    begin = heading.end + len(text[heading.end : limit]) - len(text[heading.end : limit].lstrip())
+    blank = _PARAGRAPH_END.search(text, begin, limit)
+    closing = blank.end() if blank and blank.end() < limit else 0
+    if "\n" in text[heading.end : begin]:
+        return closing
+    lines = text[begin:limit].rstrip().split("\n")
+    widths: dict[int, int] = {}
+    place = begin
+    for index in range(len(lines) - 1):
+        place += len(lines[index]) + 1
+        if is_break(lines, index, widths):
+            return _later_if_longer(place, closing, limit)
+    if heading.section in _ONE_SENTENCE:
+        stop = _STOP.search(text, begin, limit)
+        if stop and text[stop.end() : limit].strip():
+            return _later_if_longer(stop.end(), closing, limit)
+    return closing
+
+
+def _later_if_longer(place: int, later: int, limit: int) -> int:
+    """The later of two ends where more follows it than stands between them."""
+    return later if later and later - place < limit - later else place
 
 
 def _is_inside_brackets(text: str, begin: int, match: re.Match[str]) -> bool:

@@ -9,55 +9,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from nlp_labeling.anchors import Anchor, Target, edit_variants
 from nlp_labeling.definition import Definition
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
+from nlp_labeling.site_lists import SiteLists
+from nlp_labeling.site_verdicts import SiteVerdicts
 
 OTHER = "other"
-MINIMUM_EDIT_LENGTH = 8
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
-_WORD = re.compile(r"[a-z]{6,14}")
+_WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
-_LONGEST_GAP = 90
+_BULLET = re.compile(r"^[\s*>#=_-]*(?:\(?\d{1,2}[.)]\s*)?")
+_TELLS = re.compile(
+    r":|\b(?:shows?|showed|demonstrates?|reveals?|no|without|negative|positive|normal)\b|未|無|沒|顯示|可見|有"
+)
+_ADVICE = re.compile(
+    r"\b(?:recommend\w*|advise\w*|suggest\w*|consider|obtain\w*|could|may|if|needed|exclude)\b|建議"
+)
+_FIXATION = re.compile(
+    r"\s+(?:(?:and|&)\s+\w+\s+)?(?:fixation|fixated|fixing|osteosynthesis|construct|stabili[sz]ation|"
+    r"transfix\w*|travers\w*|spanning|bridging|across)\b"
+)
+_LONGEST_HEADING = 60
 _LOOSE_GAP = 140
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A finding or site word in a sentence; ``names`` are the definitions it serves."""
-
-    start: int
-    end: int
-    kind: str
-    names: frozenset[str]
-    term: str
-    is_weak: bool = False
-    edit: str = ""
-    rule_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One finding at one site: the pair of anchors and how they were joined."""
-
-    name: str
-    finding: Anchor
-    site: Anchor
-    relation: str
-
-    @property
-    def start(self) -> int:
-        """First character of the pair."""
-        return min(self.finding.start, self.site.start)
-
-    @property
-    def end(self) -> int:
-        """One past the last character of the pair."""
-        return max(self.finding.end, self.site.end)
 
 
 class TargetFinder:
@@ -79,22 +56,9 @@ class TargetFinder:
             for definition in definitions
             if definition.site_not_before
         }
-        self._normal = {
-            definition.name for definition in definitions if definition.is_normal_site_negative
-        }
-        filler = phrase_pattern(rules.words["filler"])
-        number = r"\d{1,2}(?:st|nd|rd|th)?(?![a-z0-9])"
-        step = rf"\s+|{filler}|{number}|[-~/().:]|\[\*\*|x{{4,}}|_+"
-        self._filler = re.compile(rf"(?:{step}|,(?=\s*(?:and\s+|or\s+)?\d))*+")
-        self._right_filler = re.compile(rf"(?:{step}|,)*+")
-        joints = phrase_pattern(rules.words["coordination"])
-        marks = r"\([-+?]{1,2}\)"
-        self._coordination = re.compile(rf"(?:{marks}|{step}|{joints})*+")
-        self._joint = re.compile(joints)
-        self._predicate = re.compile(rf"\s*(?:{phrase_pattern(rules.words['predicate'])})")
-        normal = rules.of("normal_site")
-        self._normal_rule = {phrase: rule.id for rule in normal for phrase in rule.phrases}
-        self._normal_phrase = re.compile(phrase_pattern(self._normal_rule))
+        self._view = re.compile(rf"\s*-?\s*(?:{phrase_pattern(rules.words['view'])})")
+        self.lists = SiteLists(rules)
+        self.site_verdicts = SiteVerdicts(definitions, rules, self.lists)
 
     def hits(self, text: str) -> list[int]:
         """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
@@ -128,7 +92,8 @@ class TargetFinder:
             if anchor.kind == "complete"
             for name in sorted(anchor.names)
         )
-        targets.extend(self._normal_targets(sentence, sites, anchors))
+        targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
+        targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
         return sorted(set(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
 
     def anchors(self, sentence: str) -> list[Anchor]:
@@ -170,19 +135,32 @@ class TargetFinder:
         )
         return [a for a in found if a.kind == "site" and a.rule_id != "other-device"]
 
+    def heading_sites(self, sentence: str) -> list[Anchor]:
+        """The bones of a heading such as "Ribs:" or "Left clavicle and scapula:", else none."""
+        head, colon, _ = sentence.partition(":")
+        if not colon or len(head) > _LONGEST_HEADING:
+            return []
+        sites = self.title_sites(head)
+        rest = _BULLET.sub("", head)
+        for site in sites:
+            rest = rest.replace(head[site.start : site.end], " ")
+        is_plain = self.lists.is_enumeration(rest)
+        return sites if is_plain and not self.hits_finding(head) else []
+
+    def exam_names(self, sentence: str, finding: Anchor) -> tuple[str, ...]:
+        """Findings at the bones of a film that a sentence tells of: "rib series shows no"."""
+        names: set[str] = set()
+        for site in self.title_sites(sentence[: finding.start]):
+            is_film = self._view.match(sentence, site.end) is not None
+            if is_film and _TELLS.search(sentence, site.end, finding.start):
+                names |= site.names
+        return tuple(sorted(names)) if not _ADVICE.search(sentence) else ()
+
     def is_silent_on_sites(self, anchors: Sequence[Anchor]) -> bool:
         """Whether a sentence names a finding and nothing that it could belong to."""
         return any(a.kind == "finding" and not a.is_weak for a in anchors) and all(
             a.kind == "finding" for a in anchors
         )
-
-    def is_filler(self, gap: str) -> bool:
-        """Whether nothing in a gap separates two words of one noun phrase."""
-        return len(gap) <= _LONGEST_GAP and self._filler.fullmatch(gap) is not None
-
-    def is_loose_filler(self, gap: str) -> bool:
-        """As ``is_filler``, commas allowed."""
-        return len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap) is not None
 
     def _fill_lexicon(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
         for category in ("other_site", "excluded_modifier"):
@@ -211,6 +189,8 @@ class TargetFinder:
             following = sentence[end : end + 1]
             before = sentence[:start].rstrip()[-4:]
             return following.isdigit() or before.endswith(("no.", "mrn", "acc"))
+        if entry.rule_id == "other-device":
+            return _FIXATION.match(sentence, end) is not None
         if entry.kind != "site" or not entry.names:
             return False
         return any(
@@ -223,7 +203,7 @@ class TargetFinder:
         return any(
             anchor.kind == "excluded"
             and anchor.end <= finding.start
-            and self.is_loose_filler(sentence[anchor.end : finding.start])
+            and self.lists.is_loose_filler(sentence[anchor.end : finding.start])
             for anchor in anchors
         )
 
@@ -236,18 +216,18 @@ class TargetFinder:
             right = []
         is_adjectival = _ADJECTIVAL.search(finding.term) is not None
         compound: list[Anchor] = []
-        if left and self.is_filler(sentence[left[-1].end : finding.start]):
-            compound = self._expand_left(sentence, left, findings)
+        if left and self.lists.is_filler(sentence[left[-1].end : finding.start]):
+            compound = self.lists.expand_left(sentence, left, findings)
         behind: list[Anchor] = []
         is_heading = bool(compound) and ":" in sentence[left[-1].end : finding.start]
         if right:
             gap = sentence[finding.end : right[0].start]
-            is_close = len(gap) <= _LONGEST_GAP and self._right_filler.fullmatch(gap)
+            is_close = self.lists.is_loose_filler(gap)
             has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
             if is_close and (has_link or not compound or is_heading):
-                owns = not self._is_claimed(sentence, right[0], findings)
+                owns = not self.lists.is_claimed(sentence, right[0], findings)
                 if owns or has_link or is_adjectival:
-                    behind = self._expand_right(sentence, right, findings)
+                    behind = self.lists.expand_right(sentence, right, findings)
         if is_heading and behind:
             compound = []
         if compound or behind:
@@ -259,55 +239,6 @@ class TargetFinder:
         return (
             _ENTRY_END.search(sentence, finding.end, site.start) is not None
             and _HEADING_END.match(sentence, site.end) is not None
-        )
-
-    def _is_claimed(self, sentence: str, site: Anchor, findings: Sequence[Anchor]) -> bool:
-        """Whether a later finding stands directly behind the site and so owns it."""
-        following = [other for other in findings if other.start >= site.end]
-        if not following:
-            return False
-        return self.is_filler(sentence[site.end : following[0].start])
-
-    def _is_taken(self, sentence: str, site: Anchor, findings: Sequence[Anchor]) -> bool:
-        """Whether an earlier finding stands directly before the site: "fracture of the rib"."""
-        earlier = [other for other in findings if other.end <= site.start]
-        return bool(earlier) and self.is_loose_filler(sentence[earlier[-1].end : site.start])
-
-    def _expand_left(
-        self, sentence: str, left: Sequence[Anchor], findings: Sequence[Anchor]
-    ) -> list[Anchor]:
-        chosen = [left[-1]]
-        for site in reversed(left[:-1]):
-            gap = sentence[site.end : chosen[-1].start]
-            if not self._is_coordinated(gap) or not self._is_plain(site, chosen[-1]):
-                break
-            if self._is_taken(sentence, site, findings):
-                break
-            chosen.append(site)
-        return chosen
-
-    def _expand_right(
-        self, sentence: str, right: Sequence[Anchor], findings: Sequence[Anchor]
-    ) -> list[Anchor]:
-        chosen = [right[0]]
-        for site in right[1:]:
-            gap = sentence[chosen[-1].end : site.start]
-            if not self._is_coordinated(gap) or self._predicate.match(sentence, site.end):
-                break
-            if self._is_claimed(sentence, site, findings):
-                break
-            chosen.append(site)
-        return chosen
-
-    def _is_plain(self, site: Anchor, beside: Anchor) -> bool:
-        """Bones are enumerated with bones; a device in a list is not what broke."""
-        return site.rule_id != "other-device" or beside.rule_id == "other-device"
-
-    def _is_coordinated(self, gap: str) -> bool:
-        return (
-            len(gap) <= _LONGEST_GAP
-            and self._joint.search(gap) is not None
-            and self._coordination.fullmatch(gap) is not None
         )
 
     def _nearest(
@@ -322,7 +253,11 @@ class TargetFinder:
         for site in [*left[-1:], *right[:1]]:
             low, high = min(site.end, finding.end), max(site.start, finding.start)
             gap = high - low
-            crossed = any(low <= other.start < high for other in findings if other is not finding)
+            crossed = any(
+                low <= other.start < high and not other.is_weak
+                for other in findings
+                if other is not finding
+            )
             if gap <= _LOOSE_GAP:
                 candidates.append((crossed, gap + (0 if site in left else 10), site))
         if not candidates:
@@ -331,33 +266,10 @@ class TargetFinder:
         relation = "borrowed" if crossed else "nearest"
         chosen = [site]
         if site in left:
-            chosen = self._expand_left(sentence, left, findings)
+            chosen = self.lists.expand_left(sentence, left, findings)
         elif site in right:
-            chosen = self._expand_right(sentence, right, findings)
+            chosen = self.lists.expand_right(sentence, right, findings)
         return [(relation, one) for one in chosen]
-
-    def _normal_targets(
-        self, sentence: str, sites: Sequence[Anchor], anchors: Sequence[Anchor]
-    ) -> list[Target]:
-        """ "The ribs and clavicles are intact" denies a fracture without naming one."""
-        targets: list[Target] = []
-        for match in self._normal_phrase.finditer(sentence):
-            before = [site for site in sites if site.end <= match.start()]
-            if not before or not self.is_filler(sentence[before[-1].end : match.start()]):
-                continue
-            if any(before[-1].end <= a.start < match.start() for a in anchors):
-                continue
-            rule_id = self._normal_rule[phrase_key(match.group())]
-            denial = Anchor(
-                match.start(), match.end(), "normal", frozenset(), match.group(), rule_id=rule_id
-            )
-            for site in self._expand_left(sentence, before, ()):
-                targets.extend(
-                    Target(name, denial, site, "normal")
-                    for name in sorted(site.names & self._normal)
-                    if not site.is_weak
-                )
-        return targets
 
 
 def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:
@@ -371,45 +283,3 @@ def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:
         edit,
         entry.rule_id,
     )
-
-
-def edit_variants(terms: Sequence[str] | dict[str, Anchor]) -> dict[str, str]:
-    """Every word one edit (insert, delete, replace, swap neighbours) away from a long term.
-
-    A word that is itself a term is left out, and so is one that two terms share.
-    """
-    variants: dict[str, str] = {}
-    for term in terms:
-        entry = terms[term] if isinstance(terms, dict) else None
-        if len(term) < MINIMUM_EDIT_LENGTH or not (term.isascii() and term.isalpha()):
-            continue
-        if entry is not None and (entry.kind == "excluded" or not entry.names or entry.is_weak):
-            continue
-        for variant in _one_edit(term):
-            variants.setdefault(variant, term)
-    for term in terms:
-        variants.pop(term, None)
-    return variants
-
-
-def describe_edit(found: str, term: str) -> str:
-    """The one edit that leads from a term to what was written, as ``kind@offset``."""
-    place = next(
-        (i for i, (a, b) in enumerate(zip(found, term, strict=False)) if a != b),
-        min(len(found), len(term)),
-    )
-    if len(found) > len(term):
-        return f"insert@{place}"
-    if len(found) < len(term):
-        return f"delete@{place}"
-    is_swap = found[place : place + 2] == term[place : place + 2][::-1]
-    return f"swap@{place}" if is_swap else f"replace@{place}"
-
-
-def _one_edit(word: str) -> set[str]:
-    splits = [(word[:place], word[place:]) for place in range(len(word) + 1)]
-    deleted = {head + tail[1:] for head, tail in splits if tail}
-    swapped = {head + tail[1] + tail[0] + tail[2:] for head, tail in splits if len(tail) > 1}
-    replaced = {head + c + tail[1:] for head, tail in splits if tail for c in _LETTERS}
-    inserted = {head + c + tail for head, tail in splits for c in _LETTERS}
-    return (deleted | swapped | replaced | inserted) - {word}

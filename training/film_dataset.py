@@ -17,7 +17,8 @@ from evaluation.score_maps import ValidArea, box_pixels
 from warehouse_schema.errors import CohortError, WarehouseError
 from warehouse_schema.pixel_shards import read_film
 from warehouse_schema.store import Store
-from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 
 
@@ -204,9 +205,9 @@ def _boxes(
 ) -> list[list[NDArray[np.float64]]]:
     """Boxes in input pixels: cache = source * scale + pad, then one factor to the input size."""
     found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
-    for row in store.read(ANNOTATIONS, where={"finding": list(findings)}).to_pylist():
+    for row in store.read(CONSENSUS_BOXES, where={"finding": list(findings)}).to_pylist():
         geometry = pixels.get(row["image_id"])
-        if geometry is None or row["status"] == "rejected":
+        if geometry is None:
             continue
         scale, left, top, size = (
             float(geometry[name])  # type: ignore[arg-type]

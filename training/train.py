@@ -26,7 +26,8 @@ from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
 
@@ -250,6 +251,6 @@ def _publish(store: Store, run: _Run, row: dict[str, object], standing: Standing
     ]
     configuration = {"recipe": run.recipe.to_json(), "method": run.method, "seed": run.seed}
     with store.commit(stage="train", configuration=configuration, run_id=run.run_id) as commit:
-        commit.uses(COHORT, IMAGE_LABELS, ANNOTATIONS, IMAGE_PIXELS)
+        commit.uses(COHORT, IMAGE_LABELS, CONSENSUS_BOXES, IMAGE_PIXELS)
         commit.upsert(TRAINING_RUNS, pa.Table.from_pylist([row], schema=TRAINING_RUNS.schema))
         commit.upsert(TRAINING_EPOCHS, pa.Table.from_pylist(epochs, schema=TRAINING_EPOCHS.schema))

@@ -29,6 +29,11 @@ class Home:
         return self.root / "restricted"
 
     @property
+    def pacs_spool(self) -> Path:
+        """Films pulled from the PACS until they are read; in ``restricted``, mode 0700."""
+        return self.restricted / "pacs_spool"
+
+    @property
     def cache(self) -> Path:
         """Film pixels as uint8 shards."""
         return self.root / "cache"

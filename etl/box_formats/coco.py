@@ -1,116 +1,195 @@
-"""COCO detection files (https://cocodataset.org/#format-data).
+"""COCO detection files and results lists (https://cocodataset.org/#format-data).
 
-Images are named by ``sop_instance_uid``, ``accession_number`` or ``file_name``; reader, date and
-status stand in an annotation's ``attributes``, where annotation tools put them.
+Images are named by ``sop_instance_uid``, ``accession_number``, ``file_sha256`` or ``file_name``;
+reader, date and status stand in an annotation's ``attributes``, where annotation tools put them. An
+image without annotations was looked at by the readers that its own ``readers`` names.
+
+A rotated rectangle keeps its unrotated ``bbox`` beside ``attributes.rotation`` (CVAT's export), or
+its corners in ``segmentation`` alone: the hull is taken either way.
+
+A results list (``image_id``, ``category_id``, ``bbox``, ``score``) has no images and categories of
+its own: numbers are those of the detection file that is read in the same import; texts are taken as
+a file name and a finding.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from etl.box_formats.source_box import SourceBox
+from etl.box_formats.annotation_file import AnnotationFile, AnnotationFolder
+from etl.box_formats.entry_fields import Fields, strict_number, text
+from etl.box_formats.shapes import hull_of_points, hull_of_rotated, pairs
+from etl.box_formats.source_box import Box, SourceBox, SourceEntry, SourceImage, looks
 from warehouse_schema.errors import InputError
 
-STATUSES = ("drawn", "confirmed", "rejected")
+TITLE = "COCO detection or results"
+# A polygon that a tool rounds to whole pixels leaves its box by less.
+MAX_ROUNDING_PX = 1.5
+Entry = Mapping[str, Any]
 
 
-def read_coco(file: Path) -> Iterator[SourceBox]:
-    """Boxes of a COCO file, in its order.
+def is_coco(file: AnnotationFile) -> bool:
+    """True for an object with images and annotations, or a list of results."""
+    if file.kind != "json":
+        return False
+    if isinstance(file.json, dict):
+        return {"images", "annotations"} <= file.json.keys()
+    return _is_results(file.json)
+
+
+def read_coco(
+    file: AnnotationFile, *, beside: Sequence[AnnotationFile | AnnotationFolder] = ()
+) -> Iterator[SourceEntry]:
+    """Boxes in the file's order, then the looks at its images.
+
+    Args:
+        file: Detection file or results list.
+        beside: Files read in the same import; the detection file of a results list among them.
 
     Raises:
-        InputError: The file is missing, is not JSON, or lacks images, categories or annotations.
+        InputError: The file is not JSON, or lacks images, categories or annotations.
     """
-    content = _read_json(file)
-    images = {image.get("id"): image for image in _entries(content, "images")}
-    categories = {each.get("id"): each.get("name") for each in _entries(content, "categories")}
-    for number, annotation in enumerate(_entries(content, "annotations"), start=1):
+    if _is_results(file.json):
+        yield from _read_results(file.json, beside)
+        return
+    described, names = _described(file)
+    for number, annotation in enumerate(_entries(file, "annotations"), start=1):
         key = f"annotation {number}"
-        image = images.get(annotation.get("image_id"))
-        finding = categories.get(annotation.get("category_id"))
+        image = _found(described, annotation.get("image_id"))
+        finding = _found(names, annotation.get("category_id"))
         if image is None:
             yield SourceBox(key=key, fault="its image_id is not among the file's images")
-        elif not isinstance(finding, str):
-            yield SourceBox(key=key, fault="its category_id is not among the file's categories")
+            continue
+        if not isinstance(finding, str):
+            fault = "its category_id is not among the file's categories"
+            yield SourceBox(key=key, image=image, fault=fault)
         else:
-            yield _source_box(key, annotation, image, finding)
+            yield _box(key, annotation, image, finding)
+    for number, image in enumerate(described.values(), start=1):
+        yield from looks(f"image {number}", image)
 
 
-def _source_box(
-    key: str, annotation: dict[str, Any], image: dict[str, Any], finding: str
-) -> SourceBox:
-    box = annotation.get("bbox")
-    numbers = [_number(value) for value in box] if isinstance(box, list) else []
-    if len(numbers) != 4 or any(value is None for value in numbers):
-        return SourceBox(key=key, fault="its bbox is not four numbers")
-    attributes = annotation.get("attributes")
-    attributes = attributes if isinstance(attributes, dict) else {}
-    if _number(attributes.get("rotation")):
-        return SourceBox(key=key, fault="it is rotated, which a box cannot express")
-    x_px, y_px, width_px, height_px = (value or 0.0 for value in numbers)
-    status = str(attributes.get("status") or "drawn").lower()
-    return SourceBox(
-        key=key,
-        fault=None if status in STATUSES else f"its status is not {', '.join(STATUSES)}",
-        sop_instance_uid=_text(image.get("sop_instance_uid")),
-        accession_number=_text(image.get("accession_number")),
-        file_name=_text(image.get("file_name")),
-        image_width_px=_number(image.get("width")),
-        image_height_px=_number(image.get("height")),
-        finding=finding,
-        x_px=x_px,
-        y_px=y_px,
-        width_px=width_px,
-        height_px=height_px,
-        reader=_text(attributes.get("reader")),
-        annotated=_moment(_text(attributes.get("date"))),
-        status=status,
+def _image(entry: Entry) -> SourceImage:
+    attributes = entry.get("attributes")
+    fields = Fields(
+        {name: value for name, value in entry.items() if name not in {"id", "width", "height"}},
+        attributes if isinstance(attributes, dict) else None,
+    )
+    return fields.image(
+        file_name=text(entry.get("file_name")),
+        width_px=strict_number(entry.get("width")),
+        height_px=strict_number(entry.get("height")),
     )
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def _box(key: str, annotation: Entry, image: SourceImage, finding: str) -> SourceBox:
+    numbers = _numbers(annotation.get("bbox"))
+    if numbers is None or len(numbers) != 4:
+        return SourceBox(key=key, image=image, fault="its bbox is not four numbers")
+    attributes = annotation.get("attributes")
+    fields = Fields(attributes if isinstance(attributes, dict) else None)
+    left, top, width, height = numbers
+    box, drawn_shape = _hull((left, top, width, height), annotation, fields)
+    return SourceBox(
+        key=key,
+        image=image,
+        finding=finding,
+        box=box,
+        drawn_shape=drawn_shape,
+        reader=fields.text("reader") or image.only_reader,
+        annotated=fields.moment("annotated"),
+        status=fields.status(),
+    )
+
+
+def _hull(box: Box, annotation: Entry, fields: Fields) -> tuple[Box, str]:
+    """The upright box and the shape that was drawn."""
+    degrees = fields.number("rotation") or 0.0
+    polygons = annotation.get("segmentation")
+    if isinstance(polygons, list) and polygons:
+        numbers = [_numbers(polygon) for polygon in polygons]
+        points = [point for each in numbers if each for point in pairs(each)]
+        hull = hull_of_points(points)
+        # The corners of a rotated rectangle reach over its bbox, or its bbox over them.
+        if hull is not None and (degrees % 180 or _reaches_over(hull, box)):
+            is_rotated = degrees % 180 or len(points) == 4
+            return hull, "rotated_rectangle" if is_rotated else "polygon"
+    if degrees % 180:
+        return hull_of_rotated(box, degrees), "rotated_rectangle"
+    return box, "rectangle"
+
+
+def _reaches_over(hull: Box, box: Box) -> bool:
+    return (
+        hull[0] < box[0] - MAX_ROUNDING_PX
+        or hull[1] < box[1] - MAX_ROUNDING_PX
+        or hull[0] + hull[2] > box[0] + box[2] + MAX_ROUNDING_PX
+        or hull[1] + hull[3] > box[1] + box[3] + MAX_ROUNDING_PX
+    )
+
+
+def _described(file: AnnotationFile) -> tuple[dict[Any, SourceImage], dict[Any, Any]]:
+    """Images and names of categories by their numbers."""
+    images = {each.get("id"): _image(each) for each in _entries(file, "images")}
+    names = {each.get("id"): each.get("name") for each in _entries(file, "categories")}
+    return images, names
+
+
+def _read_results(
+    results: list[Entry], beside: Sequence[AnnotationFile | AnnotationFolder]
+) -> Iterator[SourceEntry]:
+    files = [file for file in beside if isinstance(file, AnnotationFile)]
+    detection = [file for file in files if _is_detection(file)]
+    images, names = _described(detection[0]) if len(detection) == 1 else ({}, {})
+    for number, result in enumerate(results, start=1):
+        key = f"result {number}"
+        image = _found(images, result["image_id"])
+        finding = _found(names, result["category_id"])
+        if image is None and isinstance(result["image_id"], str):
+            image = SourceImage(file_name=result["image_id"])
+        if finding is None and isinstance(result["category_id"], str):
+            finding = result["category_id"]
+        if image is None:
+            fault = "its image_id is a number of no one detection file in the same import"
+            yield SourceBox(key=key, fault=fault)
+        elif not isinstance(finding, str):
+            fault = "its category_id is a number of no one detection file in the same import"
+            yield SourceBox(key=key, image=image, fault=fault)
+        else:
+            yield _box(key, result, image, finding)
+
+
+def _is_detection(file: AnnotationFile) -> bool:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise InputError(
-            "file: the annotation file cannot be read. Give the path of a COCO file."
-        ) from None
-    except (ValueError, RecursionError):
-        raise InputError(
-            "file: the annotation file is not JSON. Export it again as COCO detection."
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError("file: the JSON is no COCO file. Export it again as COCO detection.")
-    return content
+        return file.kind == "json" and isinstance(file.json, dict) and is_coco(file)
+    except InputError:
+        return False
 
 
-def _entries(content: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    entries = content.get(name)
+def _is_results(content: object) -> bool:
+    needed = {"image_id", "category_id", "bbox"}
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and all(isinstance(each, dict) and needed <= each.keys() for each in content)
+    )
+
+
+def _entries(file: AnnotationFile, name: str) -> list[Entry]:
+    content = file.json
+    entries = content.get(name) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(
-            f"file: the COCO file has no list {name!r}. Export it again as COCO detection, with "
-            "images, categories and annotations."
-        )
+        raise file.wrong(f"COCO file: it has no list {name!r} of objects")
     return entries
 
 
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _found(entries: Mapping[Any, Any], key: object) -> Any:
+    return entries.get(key) if isinstance(key, (str, int)) else None
+
+
+def _numbers(values: object) -> list[float] | None:
+    if not isinstance(values, list):
         return None
-    return float(value) if math.isfinite(value) else None
-
-
-def _text(value: object) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    numbers = [strict_number(value) for value in values]
+    return None if None in numbers else [each for each in numbers if each is not None]

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from etl.box_import import annotation_id
+from etl.box_rows import annotation_id, reading_id
 from etl.quarantine import QuarantineList
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.table import Table
+from warehouse_schema.tables.annotation import IMAGE_READINGS
 from warehouse_schema.tables.imaging import ANNOTATIONS
 from warehouse_schema.tables.labels import IMAGE_LABELS, LABEL_EVIDENCE
 
@@ -119,6 +120,7 @@ class PublishedBoxes:
         self._quarantine = quarantine
         self._tool = tool
         self._rows: dict[str, Row] = {}
+        self._readings: dict[tuple[str, str | None], Row] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -126,6 +128,18 @@ class PublishedBoxes:
     def tables(self) -> Iterator[tuple[Table, list[Row]]]:
         """Tables and their rows."""
         yield ANNOTATIONS, list(self._rows.values())
+        yield IMAGE_READINGS, list(self._readings.values())
+
+    def add_reading(self, image_id: str, reader_id: str) -> None:
+        """Take up that a reader has looked at an image, before any of their boxes."""
+        self._readings[image_id, reader_id] = {
+            "reading_id": reading_id(image_id, reader_id),
+            "image_id": image_id,
+            "reader_id": reader_id,
+            "tool": self._tool,
+            "n_boxes": 0,
+            "n_refused": 0,
+        }
 
     def add(
         self,
@@ -147,8 +161,9 @@ class PublishedBoxes:
             reader_id: Pseudonym of the reader.
             status: drawn or confirmed.
         """
+        reading = self._readings.get((image["image_id"], reader_id)) if image else None
         if box_px is None or not all(map(math.isfinite, box_px)) or min(box_px[2:]) <= 0:
-            self._quarantine.add(key, "it is not a box of four numbers")
+            self._refuse(key, "it is not a box of four numbers", reading)
             return
         if image is None:
             self._quarantine.add(key, "its image is not known")
@@ -157,7 +172,7 @@ class PublishedBoxes:
         width = min(box_px[0] + box_px[2], float(image["columns_px"])) - left
         height = min(box_px[1] + box_px[3], float(image["rows_px"])) - top
         if width < 1 or height < 1:
-            self._quarantine.add(key, "it lies outside its image")
+            self._refuse(key, "it lies outside its image", reading)
             return
         identifier = annotation_id(
             image_id=image["image_id"],
@@ -168,6 +183,8 @@ class PublishedBoxes:
         if identifier in self._rows:
             self._quarantine.add(key, "the same box twice")
             return
+        if reading is not None:
+            reading["n_boxes"] += 1
         self._rows[identifier] = {
             "annotation_id": identifier,
             "image_id": image["image_id"],
@@ -183,3 +200,8 @@ class PublishedBoxes:
             # Half a pixel is rounding, not a reader's slip.
             "is_clipped": abs(width - box_px[2]) + abs(height - box_px[3]) > 0.5,
         }
+
+    def _refuse(self, key: str, reason: str, reading: Row | None) -> None:
+        self._quarantine.add(key, reason)
+        if reading is not None:
+            reading["n_refused"] += 1

@@ -9,8 +9,8 @@ Rules:
 
 - A label of the training part is positive where more than half of the film's readers say so,
   negative where none does, and uncertain where a minority does. The test part's is the consensus.
-- Every reader's box is an annotation of that reader, status drawn; the test part's boxes are a
-  consensus, status confirmed, without a reader.
+- Every reader's box is an annotation of that reader, status drawn; a reader without one has a
+  reading all the same. The test part's boxes are a consensus, status confirmed, without a reader.
 - The headers were emptied of everything but pixels, sex and age. All films were published as
   adults' PA chest films; each film is a patient of its own, as the tables name none.
 """
@@ -83,6 +83,8 @@ def import_vindr_cxr(
     run.read_films(films, n_processes=n_processes, progress=progress)
     for split in SPLITS:
         _add_labels(run, votes[split], names, is_consensus=split == "test")
+        if split == "train":
+            _add_readings(run, tables[f"image_labels_{split}"])
         _add_boxes(run, tables[f"annotations_{split}"], is_consensus=split == "test")
     return run.publish(names)
 
@@ -128,6 +130,14 @@ def _add_labels(
             run.labels.add(
                 image["image_id"], name, label, "consensus of the readers" if is_consensus else why
             )
+
+
+def _add_readings(run: PublishedImport, path: Path) -> None:
+    for row in PUBLICATION.read_rows(path, KEYS):
+        image = run.images.image(row["image_id"].strip())
+        reader = row["rad_id"].strip()
+        if image is not None and reader:
+            run.boxes.add_reading(image["image_id"], run.names.pseudonym("reader", reader))
 
 
 def _add_boxes(run: PublishedImport, path: Path, *, is_consensus: bool) -> None:

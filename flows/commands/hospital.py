@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from flows import stages
-from flows.commands.context import print_counts, progress, settings_of
+from flows.commands.context import console, print_counts, progress, settings_of
 
 N_PATIENTS = 1200
+BOX_FORMATS = (
+    "coco, cvat, label_studio, via, pascal_voc, yolo, csv, dicom_sr or gsps "
+    "(default: seen from the content)."
+)
 
 Patients = Annotated[int, typer.Option("--patients", min=1, help="Number of patients.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same hospital.")]
@@ -56,10 +60,17 @@ def ingest_images(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="DICOM folder (default: image_folder).")
     ] = None,
+    image_source: Annotated[
+        Literal["folder", "dicomweb", "dimse"] | None,
+        typer.Option("--from", help="Where films come from (default: what is configured)."),
+    ] = None,
 ) -> None:
-    """Read chest films from DICOM files."""
+    """Read chest films from a DICOM folder or the PACS."""
+    if folder is not None and image_source is None:
+        image_source = "folder"
+    settings = settings_of(context, image_folder=folder, image_source=image_source)
     with progress() as display:
-        counts = stages.ingest_images(settings_of(context, image_folder=folder), progress=display)
+        counts = stages.ingest_images(settings, progress=display)
     print_counts("ingest-images", counts)
 
 
@@ -81,12 +92,41 @@ def prune_cache(
 
 def import_boxes(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="COCO file of readers' boxes.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Annotation files, or folders of them."),
+    ],
+    *,
+    format_name: Annotated[str | None, typer.Option("--format", help=BOX_FORMATS)] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who read, where the files name nobody.")
+    ] = None,
+    status: Annotated[
+        str, typer.Option(help="drawn, confirmed or rejected, where the files do not say it.")
+    ] = "drawn",
 ) -> None:
     """Join readers' boxes to the images."""
     with progress() as display:
-        counts = stages.import_boxes(settings_of(context, box_file=file), progress=display)
+        counts = stages.import_boxes(
+            settings_of(context),
+            files=files,
+            format_name=format_name,
+            reader=reader,
+            status=status,
+            progress=display,
+        )
     print_counts("import-boxes", counts)
+
+
+def reader_agreement(context: typer.Context) -> None:
+    """Tell how far readers of the same films agree."""
+    from flows.agreement_display import print_agreement
+
+    settings = settings_of(context)
+    with progress() as display:
+        counts = stages.measure_agreement(settings, progress=display)
+    print_counts("reader-agreement", counts)
+    print_agreement(console(), stages.open_store(settings))
 
 
 def import_public(

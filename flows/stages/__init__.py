@@ -16,7 +16,14 @@ from flows.stages.experiments import (
     write_report,
     write_run_report,
 )
-from flows.stages.hospital import extract, import_boxes, ingest_images, link, prune_cache
+from flows.stages.hospital import (
+    extract,
+    import_boxes,
+    ingest_images,
+    link,
+    measure_agreement,
+    prune_cache,
+)
 from flows.stages.labelling import (
     build_cohort,
     definitions,
@@ -28,6 +35,7 @@ from flows.stages.labelling import (
     preview_labels,
 )
 from flows.stages.opening import open_store
+from flows.stages.pacs import image_source, pacs_address
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "evaluate",
     "extract",
     "flat_counts",
+    "image_source",
     "import_boxes",
     "import_public",
     "ingest_images",
@@ -47,9 +56,11 @@ __all__ = [
     "label_notes",
     "labelled_findings",
     "link",
+    "measure_agreement",
     "mine",
     "newest_run",
     "open_store",
+    "pacs_address",
     "predict",
     "preview_labels",
     "prune_cache",

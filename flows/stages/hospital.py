@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.stages.counts import Counts, counts
 from flows.stages.labelling import definitions
 from flows.stages.opening import open_store
+from flows.stages.pacs import image_source, pacs_address
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -33,10 +36,12 @@ def extract(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 
 
 def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
-    """DICOM files into images, their geometry and the pixel cache."""
+    """Films into images, their geometry and the pixel cache; from a folder or from the PACS."""
     from etl.image_ingest import ingest_images as ingest
     from etl.site_mapping import load_site_mapping
 
+    if image_source(settings) != "folder":
+        return _ingest_from_pacs(settings, progress)
     mapping = load_site_mapping(settings.site_mapping)
     return counts(
         ingest(
@@ -66,20 +71,70 @@ def prune_cache(settings: Settings, *, keep_days: int, is_history_kept: bool) ->
     )
 
 
-def import_boxes(settings: Settings, *, progress: Progress = SILENT) -> Counts:
-    """Readers' boxes (COCO) into annotations; nothing where no ``box_file`` is set."""
-    from etl.box_import import import_boxes as import_file
+def _ingest_from_pacs(settings: Settings, progress: Progress) -> Counts:
+    from etl.pacs.pacs_ingest import PullRule, ingest_from_pacs
     from etl.site_mapping import load_site_mapping
 
-    if settings.box_file is None:
+    mapping = load_site_mapping(settings.site_mapping)
+    return counts(
+        ingest_from_pacs(
+            store=open_store(settings),
+            address=pacs_address(settings, image_source(settings)),
+            rule=PullRule(
+                pull_by=settings.pacs_pull_by,
+                is_every_series=settings.pacs_is_every_series,
+                instances_per_second=settings.pacs_instances_per_second,
+                hours=settings.pacs_hours,
+                is_kept=settings.pacs_is_kept,
+            ),
+            source=mapping.name,
+            time_zone=mapping.time_zone,
+            pseudonym_key=settings.require("pseudonym_key"),
+            size_px=settings.size_px,
+            n_processes=settings.n_processes,
+            progress=progress,
+        )
+    )
+
+
+def import_boxes(
+    settings: Settings,
+    *,
+    files: Sequence[Path] | None = None,
+    format_name: str | None = None,
+    reader: str | None = None,
+    status: str = "drawn",
+    progress: Progress = SILENT,
+) -> Counts:
+    """Readers' boxes into annotations, from files or else ``box_file``; nothing without either."""
+    from etl.box_import import import_boxes as import_files
+    from etl.site_mapping import load_site_mapping
+
+    given = files or ([] if settings.box_file is None else [settings.box_file])
+    if not given:
         return {}
     progress.start("import-boxes", None)
-    summary = import_file(
+    summary = import_files(
         store=open_store(settings),
-        file=settings.box_file,
+        files=given,
         source=load_site_mapping(settings.site_mapping).name,
         pseudonym_key=settings.require("pseudonym_key"),
         findings=[definition.name for definition in definitions(settings)],
+        format_name=format_name,
+        reader=reader,
+        status=status,
+    )
+    progress.finish()
+    return counts(summary)
+
+
+def measure_agreement(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Agreement of the readers who share images into reader_agreement and box_matches."""
+    from etl.reader_agreement import measure_agreement as measure
+
+    progress.start("reader-agreement", None)
+    summary = measure(
+        store=open_store(settings), n_bootstrap=settings.n_bootstrap, seed=settings.seed
     )
     progress.finish()
     return counts(summary)

@@ -21,7 +21,8 @@ from warehouse_schema.tables.runs import EVALUATION_REPORTS
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),
     *("synthetic-hospital", "import-public", "label-notes"),
-    *("extract", "ingest-images", "label", "annotation-sample", "import-boxes", "build-cohort"),
+    *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
+    *("reader-agreement", "build-cohort"),
     *("train", "predict", "evaluate", "report"),
     *("explain", "diff-labels", "review-sample", "review-import"),
 ]

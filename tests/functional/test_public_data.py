@@ -61,7 +61,7 @@ def box_films(store: Store, folder: Path) -> None:
     }
     (folder / "boxes.json").write_text(json.dumps(coco))
     summary = import_boxes(
-        store=store, file=folder / "boxes.json", source="mimic_iv", pseudonym_key=KEY
+        store=store, files=[folder / "boxes.json"], source="mimic_iv", pseudonym_key=KEY
     )
     assert summary.n_boxes == len(BOXED)
 
@@ -93,7 +93,8 @@ def test_mimic_then_vindr_then_one_cohort(ribline, site: Path) -> None:
     assert done.code == 0, done.err
     sources = Counter((row["source"], row["subset"]) for row in fold(store))
     assert sources["mimic_iv", "R"] == len(BOXED)
-    assert sources["vindr_cxr", "R"] == 2
+    # Film a's readers drew boxes of which none is one of a majority; t1 has the consensus.
+    assert (sources["vindr_cxr", "R"], sources["vindr_cxr", "P"]) == (1, 1)
     assert sources["vindr_cxr", "N"] == 2
     patients = store.read(IMAGES, columns=["patient_id", "source"]).to_pylist()
     assert len({row["patient_id"] for row in patients}) == len(mimic_copy.CASES) + 5

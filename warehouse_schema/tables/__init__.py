@@ -1,7 +1,7 @@
 """All declared tables, by name."""
 
 from warehouse_schema.table import Table
-from warehouse_schema.tables import imaging, labels, records, runs
+from warehouse_schema.tables import annotation, imaging, labels, pacs, records, runs
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -12,10 +12,17 @@ TABLES: dict[str, Table] = {
         records.NOTES,
         records.IDENTITIES,
         records.IMAGE_SOURCES,
+        pacs.PACS_QUERIES,
+        pacs.PACS_STUDIES,
+        pacs.PACS_INSTANCES,
         imaging.IMAGES,
         imaging.IMAGE_PIXELS,
         imaging.IMAGE_LINKS,
         imaging.ANNOTATIONS,
+        annotation.IMAGE_READINGS,
+        annotation.CONSENSUS_BOXES,
+        annotation.READER_AGREEMENT,
+        annotation.BOX_MATCHES,
         labels.NOTE_MENTIONS,
         labels.LABEL_EVIDENCE,
         labels.IMAGE_LABELS,

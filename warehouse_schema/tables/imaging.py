@@ -2,6 +2,8 @@
 
 from warehouse_schema.table import Table, flag, integer, moment, real, text
 
+ANNOTATION_STATUSES = ("drawn", "confirmed", "rejected")
+
 IMAGES = Table(
     name="images",
     meaning="One DICOM instance or public film that was readable, chest film or not.",
@@ -27,6 +29,16 @@ IMAGES = Table(
         flag("is_frontal_chest", "True where the film is a frontal chest film."),
         text(
             "selection_reason", "Why it is, or is not, a frontal chest film (tag and value rule)."
+        ),
+        real(
+            "frontal_check_score",
+            "Confidence of the image check that it is an upright frontal chest film, 0 to 1.",
+            null_meaning="the tags decided",
+        ),
+        text(
+            "copy_of_image_id",
+            "The film that stands for the same exposure, stored more than once.",
+            null_meaning="no copy is known, or it is the one that stands",
         ),
         text("source_sha256", "SHA-256 of the source file."),
         text(
@@ -105,8 +117,31 @@ ANNOTATIONS = Table(
         real("height_px", "Height, at least 1."),
         text("reader_id", "Pseudonym of the reader.", null_meaning="not recorded"),
         text("tool", "coco or another format."),
-        text("status", "drawn, confirmed or rejected."),
-        moment("annotated_datetime", "When it was drawn.", null_meaning="not recorded"),
+        text("status", "drawn, confirmed or rejected.", allowed=ANNOTATION_STATUSES),
+        moment("annotated_datetime", "When it was drawn, shifted.", null_meaning="not recorded"),
         flag("is_clipped", "True where the box reached over the image's edge and was clipped."),
+        flag("is_occluded", "As the annotation tool marks it.", null_meaning="not marked"),
+        text(
+            "drawn_shape",
+            "rectangle, or the shape that the box is the hull of: rotated_rectangle, polygon ...",
+            null_meaning="not recorded",
+        ),
+        text(
+            "matched_by",
+            "What the image was found by: sop_instance_uid, file_sha256, accession_number, "
+            "file_name or image_id.",
+            null_meaning="the data set's own key",
+        ),
+        real(
+            "drawn_scale",
+            "Source pixels per pixel of the annotated image, along its width.",
+            null_meaning="the file gives no image size, or the data set's own frame",
+        ),
+        integer(
+            "drawn_orientation",
+            "EXIF orientation (1 to 8) in which the source was shown to the reader.",
+            null_meaning="not recorded",
+        ),
+        text("file_sha256", "SHA-256 of the annotation file.", null_meaning="not recorded"),
     ),
 )

@@ -14,10 +14,13 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from etl.pseudonym import Pseudonymizer
 from etl.site_mapping import SiteMapping
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
+from warehouse_schema.tables.imaging import IMAGES
+from warehouse_schema.tables.records import IDENTITIES, IMAGE_SOURCES
 
 KEY = "0123456789abcdef0123456789abcdef"
 SITE = {
@@ -215,3 +218,39 @@ def image_row(image_id: str, patient_id: str = "P1", **changes: Any) -> dict[str
 @pytest.fixture
 def make_image() -> Callable[..., dict[str, Any]]:
     return image_row
+
+
+@pytest.fixture
+def box_site(store: Store, key: str, put: Callable[..., None]) -> Store:
+    """A store with the films 1.2.3 (accession ACC), 1.2.4 and 1.2.5 (both accession TWO)."""
+    names = Pseudonymizer(key=key, source="small")
+    images = [
+        image_row(
+            names.pseudonym("image", uid),
+            accession_id=names.pseudonym("accession", accession),
+            source_sha256=f"{number:064x}",
+        )
+        for number, (uid, accession) in enumerate(
+            (("1.2.3", "ACC"), ("1.2.4", "TWO"), ("1.2.5", "TWO")), start=3
+        )
+    ]
+    put(IMAGES, images)
+    sources = [
+        {
+            "image_id": image["image_id"],
+            "sop_instance_uid": f"1.2.{number}",
+            "file_path": f"/films/{number}/film.dcm",
+            "source_sha256": image["source_sha256"],
+        }
+        for number, image in enumerate(images, start=3)
+    ]
+    put(IMAGE_SOURCES, sources)
+    patient = {
+        "kind": "patient",
+        "pseudonym": "P1",
+        "source": "small",
+        "source_identifier": "p1",
+        "date_shift_days": -10,
+    }
+    put(IDENTITIES, [patient])
+    return store

@@ -12,6 +12,7 @@ from etl.cohort import CohortSummary, build_cohort
 from etl.fold_assignment import assign_parts, part_of, split_of
 from warehouse_schema.errors import ArgumentError, CohortError
 from warehouse_schema.store import Store
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES, IMAGE_READINGS
 from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_LINKS, IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import ANNOTATION_WORKLIST, COHORT, COHORT_FLOW, IMAGE_LABELS
 
@@ -180,6 +181,24 @@ def test_each_image_gets_its_subset_or_its_reason(
     rows = store.read(COHORT, where={"image_id": "a"}).to_pylist()
     assert {(row["subset"], row["exclusion_reason"]) for row in rows} == {(subset, reason)}
     assert [row["fold"] for row in rows] == [0, 1, 2, 3, 4]
+
+
+def test_a_box_counts_where_its_readers_agree(
+    store: Store, fill: Callable[[list[Film]], None], put: Callable[..., None]
+) -> None:
+    fill([_film("a", "+-", boxed="rib_fracture"), *_enough()])
+    _build(store)
+    (box,) = store.read(CONSENSUS_BOXES).to_pylist()
+    (drawn,) = store.read(ANNOTATIONS).to_pylist()
+    names = ("image_id", "finding", "x_px", "y_px", "width_px", "height_px")
+    assert [box[name] for name in names] == [drawn[name] for name in names]
+    assert box["consensus_id"] == drawn["annotation_id"]
+    reading = {"reading_id": "L", "image_id": "a", "reader_id": "R-b", "tool": "coco"}
+    put(IMAGE_READINGS, [{**reading, "n_boxes": 0, "n_refused": 0, "file_sha256": "f"}])
+    _build(store)
+    assert store.read(CONSENSUS_BOXES).num_rows == 0
+    subsets = store.read(COHORT, where={"image_id": "a"})["subset"].to_pylist()
+    assert set(subsets) == {"P"}
 
 
 def test_the_earliest_linked_frontal_film_stands_for_a_patient_whatever_its_label(

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import read_header
-from etl.film_selection import select_by_image, select_by_tags
+from etl.dicom_header import read_header, read_series_facts
+from etl.film_selection import refusal_before_fetch, select_by_image, select_by_tags
 from etl.frontal_check import FrontalCheck, check_frontal
+from etl.synthetic_hospital.film import FilmRequest, render_film
 
 MakeFilm = Callable[..., Dataset]
 
@@ -73,20 +74,20 @@ def test_reasons_never_quote_a_description(make_film: MakeFilm) -> None:
 
 def test_an_image_decides_where_tags_are_silent(make_film: MakeFilm) -> None:
     selection = select_by_tags(read_header(make_film(ViewPosition=None)))
-    yes = select_by_image(selection, FrontalCheck(correlation=0.9, contrast=1.0))
-    no = select_by_image(selection, FrontalCheck(correlation=0.2, contrast=1.0))
+    yes = select_by_image(selection, FrontalCheck(score=0.9))
+    no = select_by_image(selection, FrontalCheck(score=0.2))
     assert (yes.is_frontal_chest, no.is_frontal_chest) == (True, False)
-    assert "correlation 0.90, at least 0.55" in yes.reason
+    assert "score 0.90, at least 0.5" in yes.reason
+    assert (yes.frontal_check_score, selection.frontal_check_score) == (0.9, None)
 
 
-def _chest(rows: int = 200, columns: int = 180) -> np.ndarray:
-    """Two dark lungs beside a bright middle, over a bright belly."""
-    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
-    lungs = sum(
-        np.exp(-((((x - cx) / 0.35) ** 2 + ((y + 0.15) / 0.6) ** 2) ** 2)) for cx in (-0.42, 0.42)
+def _chest() -> np.ndarray:
+    """A synthetic frontal film, bones bright."""
+    request = FilmRequest(
+        seed=3, sex_code="M", age_years=48, projection="PA", rows_px=200, columns_px=180
     )
-    body = 1 / (1 + np.exp((abs(x) - 0.85) * 12))
-    return np.clip(255 * (0.25 + 0.2 * y + 0.55 * body - 0.45 * lungs), 0, 255).astype(np.uint8)
+    pixels = render_film(request).pixels.astype(float)
+    return (pixels / pixels.max() * 255).astype(np.uint8)
 
 
 def test_the_check_passes_a_chest_and_refuses_it_upside_down_or_inverted() -> None:
@@ -99,6 +100,29 @@ def test_the_check_passes_a_chest_and_refuses_it_upside_down_or_inverted() -> No
 def test_the_check_hardly_sees_exposure() -> None:
     chest = _chest()
     dark = (255 * (chest / 255) ** 2).astype(np.uint8)
-    assert check_frontal(dark).correlation == pytest.approx(
-        check_frontal(chest).correlation, abs=0.03
-    )
+    assert check_frontal(dark).score == pytest.approx(check_frontal(chest).score, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({}, None),
+        ({"Modality": "DX"}, None),
+        ({"Modality": "CT"}, "modality: CT is not CR or DX"),
+        ({"SeriesDescription": "Chest PA"}, None),
+        ({"SeriesDescription": "Chest lateral"}, "series: a description says LATERAL"),
+        ({"BodyPartExamined": "ABDOMEN"}, "body part: not the chest (Body Part Examined)"),
+        ({"ViewPosition": "LL"}, "view: not AP or PA (View Position)"),
+        (
+            {"PresentationIntentType": "FOR PROCESSING"},
+            "image: for processing, not for presentation",
+        ),
+    ],
+)
+def test_an_archives_answer_is_refused_by_what_it_says_alone(
+    answer: dict[str, str], reason: str | None
+) -> None:
+    dataset = Dataset()
+    for name, value in answer.items():
+        setattr(dataset, name, value)
+    assert refusal_before_fetch(read_series_facts(dataset)) == reason

@@ -342,3 +342,27 @@ def test_a_file_that_kills_its_worker_costs_itself_alone(
         None,
         None,
     ]
+
+
+def test_a_film_stored_twice_is_cached_once(
+    store: Store, write_film: WriteFilm, ingest: Ingest, patients: Pseudonymizer, in_process: None
+) -> None:
+    tags = {
+        "StudyInstanceUID": "1.5",
+        "AcquisitionDate": "20150307",
+        "AcquisitionTime": "120001",
+        "AccessionNumber": "ACC",
+    }
+    write_film("a.dcm", SMALL, **tags)
+    write_film("b.dcm", SMALL + 9, SeriesDescription="CHEST PA EDGE ENHANCED", **tags)
+    # Another study under the same accession number is another film.
+    write_film("c.dcm", SMALL + 5, **{**tags, "StudyInstanceUID": "1.6", "AcquisitionTime": "1300"})
+    summary = ingest()
+    assert (summary.n_images, summary.n_frontal) == (3, 2)
+    images = {row["image_id"]: row for row in store.read(IMAGES).to_pylist()}
+    (copy,) = (row for row in images.values() if row["copy_of_image_id"] is not None)
+    assert images[copy["copy_of_image_id"]]["is_frontal_chest"]
+    assert copy["selection_reason"].startswith(
+        "copy: the same exposure as another film, by time of acquisition; view PA"
+    )
+    assert copy["image_id"] not in store.read(IMAGE_PIXELS)["image_id"].to_pylist()

@@ -18,7 +18,7 @@ from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import write_array
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
-from warehouse_schema.tables import imaging, labels, records, runs
+from warehouse_schema.tables import annotation, imaging, labels, records, runs
 
 SIZE = 96
 FINDINGS = ("rib_fracture", "clavicle_fracture")
@@ -55,7 +55,7 @@ class FabricatedImage:
 
 
 def fabricated_images(generator: np.random.Generator, n_images: int) -> list[FabricatedImage]:
-    """R, P and N in turn; boxes are drawn for P as well, but only R's become annotations."""
+    """R, P and N in turn; boxes are drawn for P as well, but only R's have been annotated."""
     images = []
     for number in range(n_images):
         subset = "R" if number % 6 == 0 else "P" if number % 6 == 3 else "N"
@@ -183,7 +183,7 @@ def _record_rows(
     tables: dict[Table, list[dict[str, Any]]] = {
         imaging.IMAGES: [],
         imaging.IMAGE_PIXELS: [],
-        imaging.ANNOTATIONS: [],
+        annotation.CONSENSUS_BOXES: [],
         records.NOTES: [],
         labels.NOTE_MENTIONS: [],
     }
@@ -200,7 +200,7 @@ def _record_rows(
             }
         )
         if image.subset == "R":
-            tables[imaging.ANNOTATIONS].extend(_annotation_rows(image))
+            tables[annotation.CONSENSUS_BOXES].extend(_box_rows(image))
         if image.subset != "N":
             tables[records.NOTES].append(_note_row(image, is_synthetic))
             tables[labels.NOTE_MENTIONS].append(_mention_row(image, is_synthetic))
@@ -233,24 +233,23 @@ def _image_row(image: FabricatedImage, is_synthetic: bool) -> dict[str, Any]:
     }
 
 
-def _annotation_rows(image: FabricatedImage) -> list[dict[str, Any]]:
+def _box_rows(image: FabricatedImage) -> list[dict[str, Any]]:
     rows = []
     for finding, boxes in image.boxes.items():
         for number, (x_min, y_min, x_max, y_max) in enumerate(boxes):
             rows.append(
                 {
-                    "annotation_id": f"box-{image.number}-{finding}-{number}",
+                    "consensus_id": f"box-{image.number}-{finding}-{number}",
                     "image_id": image.image_id,
                     "finding": finding,
                     "x_px": (x_min - GEOMETRY["pad_left_px"]) / GEOMETRY["scale"],
                     "y_px": y_min / GEOMETRY["scale"],
                     "width_px": (x_max - x_min) / GEOMETRY["scale"],
                     "height_px": (y_max - y_min) / GEOMETRY["scale"],
-                    "reader_id": "reader-1",
-                    "tool": "coco",
-                    "status": "drawn",
-                    "annotated_datetime": None,
-                    "is_clipped": False,
+                    "rule": "single",
+                    "n_readers": 1,
+                    "n_agreeing": 1,
+                    "annotation_ids": [f"box-{image.number}-{finding}-{number}"],
                 }
             )
     return rows

@@ -17,7 +17,7 @@ from warehouse_schema.errors import EvaluationError
 from warehouse_schema.pixel_shards import open_array, write_array
 from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
-from warehouse_schema.tables.imaging import ANNOTATIONS
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.runs import (
     EVALUATION_REPORTS,
@@ -76,7 +76,7 @@ def _scored(store: Store, row: dict[str, Any]) -> ScoredImage:
             (box["x_px"] + box["width_px"]) * GEOMETRY["scale"] + GEOMETRY["pad_left_px"],
             (box["y_px"] + box["height_px"]) * GEOMETRY["scale"] + GEOMETRY["pad_top_px"],
         )
-        for box in store.read(ANNOTATIONS, where=where).to_pylist()
+        for box in store.read(CONSENSUS_BOXES, where=where).to_pylist()
     ]
     score_map = np.asarray(maps[row["map_row"]], dtype=np.uint16)
     return ScoredImage(score_map, np.array(boxes).reshape(-1, 4), ValidArea(0, 96, 8, 88))
@@ -90,7 +90,7 @@ def test_evaluating_twice_gives_the_same_rows_and_lineage(store: Store) -> None:
     assert store.read(EVALUATION_REPORTS, where={"run_id": AALS}).equals(first)
     assert len(store.read(EVALUATION_REPORTS, where={"run_id": SUPERVISED})) == len(first)
     inputs = store.read(LINEAGE, where={"stage": "evaluate", "run_id": AALS}).to_pylist()
-    assert {"predictions", "cohort", "annotations"} <= {row["input_table"] for row in inputs}
+    assert {"predictions", "cohort", "consensus_boxes"} <= {row["input_table"] for row in inputs}
 
 
 def test_the_analyst_asks_in_sql(store: Store) -> None:

@@ -16,13 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlp_labeling.anchors import edit_variants
 from nlp_labeling.definition import load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import NoteSummary, summarize_note
-from nlp_labeling.targets import edit_variants
+from nlp_labeling.rule import load_rules
 
 CASES = runpy.run_path(str(Path(__file__).with_name("test_hard_cases.py")))["CASES"]
+REPORTS = [
+    text for text, _ in runpy.run_path(str(Path(__file__).with_name("test_reports.py")))["REPORTS"]
+]
 FINDINGS = ("clavicle_fracture", "rib_fracture")
 TEXTS = [text for text, _ in CASES]
 ONE_LINE = [text for text in TEXTS if "\n" not in text]
@@ -41,6 +45,16 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
+def rtf(text: str) -> str:
+    """The text as a word processor saves it."""
+    written = {"\n": "\\par ", **{mark: f"\\{mark}" for mark in "\\{}"}}
+    body = "".join(
+        written.get(c, c) if c.isascii() else f"\\u{(ord(c) + 0x8000) % 0x10000 - 0x8000}?"
+        for c in text
+    )
+    return f"{{\\rtf1\\ansi\\uc1 {body}}}"
+
+
 CHANGES = {
     "upper case": str.upper,
     "lower case": str.lower,
@@ -53,6 +67,7 @@ CHANGES = {
     "carriage returns": lambda text: text.replace("\n", "\r\n"),
     "twice": lambda text: f"{text}\n\n{text}",
     "a byte order mark": lambda text: "\ufeff" + text,
+    "rtf": rtf,
     "html": lambda text: (
         "<p>" + text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "<br>") + "</p>"
     ),
@@ -63,6 +78,21 @@ CHANGES = {
 def test_spelling_out_never_changes_a_label(name: str) -> None:
     changed = [text for text in TEXTS if label(CHANGES[name](text)) != label(text)]
     assert changed == []
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_spelling_out_never_changes_a_report(name: str) -> None:
+    changed = [text for text in REPORTS if label(CHANGES[name](text)) != label(text)]
+    assert changed == []
+
+
+@pytest.mark.parametrize("joint", ["\n\n", "\n"])
+def test_what_stands_before_and_after_never_changes_a_label(joint: str) -> None:
+    stopped = [text for text in TEXTS if text.rstrip().endswith((".", "。"))]
+    before = [t for t in TEXTS if label(f"The trachea is midline.{joint}{t}") != label(t)]
+    after = [t for t in stopped if label(f"{t}{joint}The stomach is unremarkable.") != label(t)]
+    assert before == []
+    assert after == []
 
 
 @pytest.mark.parametrize("mark", [".", "..", " .", "!", "。", ";", "\n", "  "])
@@ -187,6 +217,17 @@ def test_any_text_is_read_and_never_dropped(words: list[str], joint: str) -> Non
         assert prefilter([text]) == [True]
     for mention in mentions:
         assert 0 <= mention.start < mention.end <= len(text)
+
+
+FRAMES = ("Ribs {}.", "{} left rib fracture", "XR CLAVICLE LEFT\n{}. No fracture, {}")
+
+
+def test_every_phrase_is_read() -> None:
+    phrases = [phrase for rule in load_rules().rules for phrase in rule.phrases]
+    for phrase in random.Random(0).sample(phrases, 3000):
+        plain = phrase.replace("<end>", "").replace("<n>", "3").replace("<year>", "2012")
+        for frame in FRAMES:
+            labeler().mentions(frame.format(plain, plain))
 
 
 @settings(max_examples=40, deadline=None)

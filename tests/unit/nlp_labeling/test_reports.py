@@ -10,7 +10,10 @@ import pytest
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import summarize_note
 
-TABLE = Path(__file__).with_name("report_cases.txt")
+TABLES = [
+    Path(__file__).with_name("report_cases.txt"),
+    *sorted((Path(__file__).parent / "reports").glob("batch_*.txt")),
+]
 FINDINGS = ("rib_fracture", "clavicle_fracture")
 MARK = "=== "
 
@@ -18,7 +21,11 @@ MARK = "=== "
 def read_reports() -> list[tuple[str, tuple[str, str]]]:
     """Text and the expected assertion (and acuity) of rib and clavicle."""
     reports = []
-    _, *blocks = TABLE.read_text(encoding="utf-8").split(f"\n{MARK}")
+    blocks = [
+        block
+        for table in TABLES
+        for block in table.read_text(encoding="utf-8").split(f"\n{MARK}")[1:]
+    ]
     for block in blocks:
         head, _, text = block.partition("\n")
         rib, _, clavicle = head.partition("|")
@@ -41,7 +48,7 @@ REPORTS = read_reports()
 
 
 def test_table_is_large() -> None:
-    assert len(REPORTS) >= 250
+    assert len(REPORTS) >= 700
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import write_array
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
-from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS
+from warehouse_schema.tables.annotation import CONSENSUS_BOXES
+from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 
 FINDINGS = ("rib_fracture", "clavicle_fracture")
@@ -50,7 +51,7 @@ def fabricate(root: Path, plans: list[FilmPlan], *, seed: int = 0) -> Store:
     rng = np.random.default_rng(seed)
     films = np.zeros((len(plans), SIZE_PX, SIZE_PX), dtype=np.uint8)
     rows: dict[Table, list[dict[str, object]]] = {
-        table: [] for table in (IMAGE_PIXELS, IMAGE_LABELS, ANNOTATIONS, COHORT)
+        table: [] for table in (IMAGE_PIXELS, IMAGE_LABELS, CONSENSUS_BOXES, COHORT)
     }
     for number, plan in enumerate(plans):
         image_id = f"image-{number:03d}"
@@ -64,7 +65,7 @@ def fabricate(root: Path, plans: list[FilmPlan], *, seed: int = 0) -> Store:
             films[number, top : top + height, left : left + width] = (230, 255)[column]
             if plan.is_boxed[column]:
                 box = (left, top, width, height)
-                rows[ANNOTATIONS].append(_annotation(image_id, FINDINGS[column], box))
+                rows[CONSENSUS_BOXES].append(_box(image_id, FINDINGS[column], box))
         rows[IMAGE_PIXELS].append(_pixels(image_id, number, films[number]))
         rows[COHORT].append(_cohort(image_id, plan))
     write_array(store.home.cache / "films.npy", films)
@@ -91,22 +92,21 @@ def _label(image_id: str, finding: str, label: str) -> dict[str, object]:
     }
 
 
-def _annotation(image_id: str, finding: str, box: tuple[int, ...]) -> dict[str, object]:
+def _box(image_id: str, finding: str, box: tuple[int, ...]) -> dict[str, object]:
     """A box in source pixels: the cached film is the source at half size, 8 columns further."""
     left, top, width, height = box
     return {
-        "annotation_id": f"{image_id}-{finding}",
+        "consensus_id": f"{image_id}-{finding}",
         "image_id": image_id,
         "finding": finding,
         "x_px": (left - 8) / SCALE,
         "y_px": top / SCALE,
         "width_px": width / SCALE,
         "height_px": height / SCALE,
-        "reader_id": None,
-        "tool": "coco",
-        "status": "drawn",
-        "annotated_datetime": None,
-        "is_clipped": False,
+        "rule": "single",
+        "n_readers": 1,
+        "n_agreeing": 1,
+        "annotation_ids": [f"{image_id}-{finding}"],
     }
 
 

@@ -12,6 +12,7 @@ from etl.public_datasets.published_import import ImportSummary
 from etl.public_datasets.vindr_cxr import import_vindr_cxr
 from warehouse_schema.errors import ArgumentError, InputError
 from warehouse_schema.store import Store
+from warehouse_schema.tables.annotation import IMAGE_READINGS
 from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import IMAGE_LABELS, LABEL_EVIDENCE
 from warehouse_schema.tables.records import PATIENTS
@@ -97,6 +98,24 @@ def test_every_reader_keeps_their_boxes(store: Store, run: Import, key: str) -> 
         *(10.5, 20),
     )
     assert {row["finding"] for row in rows} == {"rib_fracture", "aortic_enlargement"}
+
+
+def test_every_reader_of_the_training_part_has_a_reading(
+    store: Store, run: Import, key: str
+) -> None:
+    run()
+    names = by_name(store, key)
+    readings = [
+        (names[row["image_id"]], row["n_boxes"], row["n_refused"])
+        for row in store.read(IMAGE_READINGS).to_pylist()
+    ]
+    # Of a's readers one drew nothing; b's only box has no area.
+    assert sorted(readings) == [
+        *(("a", n, 0) for n in (0, 1, 2)),
+        *(("b", 0, 0) for _ in range(2)),
+        ("b", 0, 1),
+        *(("c", 0, 0) for _ in range(3)),
+    ]
 
 
 def test_a_second_import_decodes_nothing(store: Store, run: Import) -> None:
