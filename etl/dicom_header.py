@@ -162,6 +162,10 @@ def _parse(content: bytes) -> Dataset:
     return dataset
 
 
+def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return tag.group != 2
+
+
 def read_series_facts(dataset: Dataset) -> SeriesFacts:
     """Facts of a file's header, or of as much of it as an archive answers to a query."""
     return SeriesFacts(
@@ -178,10 +182,6 @@ def read_series_facts(dataset: Dataset) -> SeriesFacts:
         orientation=_texts(dataset, "PatientOrientation"),
         presentation_intent=(read_text(dataset, "PresentationIntentType") or "").upper(),
     )
-
-
-def _is_past_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag.group != 2
 
 
 def read_header(dataset: Dataset, *, zone: tzinfo = UTC) -> HeaderFacts:
