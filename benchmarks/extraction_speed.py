@@ -23,9 +23,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from etl.site_mapping import TableSection, load_site_mapping
-from etl.source_database import SourceDatabase
-from etl.source_tables import column_names
+from etl.records.site_mapping import TableSection, load_site_mapping
+from etl.records.source_database import SourceDatabase
+from etl.records.source_tables import column_names
 
 ROOT = Path(__file__).parents[1]
 NOT_COUNTED = -1

@@ -32,10 +32,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_voi_lut
 
-from etl.dicom_header import open_dataset
-from etl.film_pixels import decode_film, square_film
-from etl.film_pool import read_films
-from etl.film_reading import ReadingOrder
+from etl.films.dicom_header import open_dataset
+from etl.films.film_pixels import decode_film, square_film
+from etl.films.film_pool import read_films
+from etl.films.film_reading import ReadingOrder
 from etl.synthetic_hospital.film import FilmRequest, render_film
 
 BITS = 12

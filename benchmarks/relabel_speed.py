@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from etl.linkage import LinkRule, link_images
+from etl.cohorts.linkage import LinkRule, link_images
 from nlp_labeling.definition import load_definitions
 from nlp_labeling.image_labels import label_images
 from nlp_labeling.mining import mine_mentions

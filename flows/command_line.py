@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from etl.value_loggers import silent_value_loggers
+from etl.privacy.value_loggers import silent_value_loggers
 from flows.commands import (
     experiments,
     hospital,

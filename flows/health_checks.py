@@ -180,8 +180,8 @@ def check_pseudonym_key(settings: Settings) -> Iterator[Diagnosis]:
 
 def check_database(settings: Settings) -> Iterator[Diagnosis]:
     """The site mapping, the database, and every table and column that the mapping names."""
-    from etl.site_mapping import load_site_mapping
-    from etl.source_database import SourceDatabase
+    from etl.records.site_mapping import load_site_mapping
+    from etl.records.source_database import SourceDatabase
 
     mapping = load_site_mapping(settings.site_mapping)
     yield Diagnosis(
@@ -233,7 +233,7 @@ def check_image_folder(settings: Settings) -> Iterator[Diagnosis]:
 
 def check_erasure(settings: Settings) -> Iterator[Diagnosis]:
     """No patient is half forgotten."""
-    from etl.patient_traces import JOURNAL
+    from etl.privacy.patient_traces import JOURNAL
 
     if (Home(settings.home).restricted / JOURNAL).is_file():
         yield Diagnosis(

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from etl.source_check import SectionCheck, SourceCheck, ValueCounts
+    from etl.records.source_check import SectionCheck, SourceCheck, ValueCounts
 
 NEXT_STEP = (
     "Something that the mapping needs is missing: correct the mapping (docs/real_hospital.md), or "

@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State, TaskRun
 
-from etl.value_loggers import silent_value_loggers
+from etl.privacy.value_loggers import silent_value_loggers
 from flows import stages
 from flows.progress_display import LineProgress
 from flows.relabelling import run_relabel_stage

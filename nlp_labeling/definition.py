@@ -58,7 +58,7 @@ class CodeSet:
 class Linkage:
     """Window around the study's start in which evidence counts, and how a film finds its stay.
 
-    ``prefer`` orders the reasons for a stay, ``ties`` what settles a tie (etl.linkage).
+    ``prefer`` orders the reasons for a stay, ``ties`` what settles a tie (etl.cohorts.linkage).
     """
 
     hours_before_study: int

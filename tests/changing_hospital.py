@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from etl.site_mapping import SiteMapping
+from etl.records.site_mapping import SiteMapping
 
 ZONE = ZoneInfo("Europe/Berlin")
 # The night in which the clocks go back from 03:00 to 02:00.

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from small_hospital import blank
 
-from etl.patient_traces import owner_column
+from etl.privacy.patient_traces import owner_column
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import write_array

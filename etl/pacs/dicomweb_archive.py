@@ -13,7 +13,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import MAX_FILE_BYTES
+from etl.films.dicom_header import MAX_FILE_BYTES
 from etl.pacs.archive import (
     INSTANCE_FIELDS,
     SERIES_FIELDS,

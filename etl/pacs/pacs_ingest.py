@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from etl.image_ingest import IngestSummary, ingest_images
+from etl.films.image_ingest import IngestSummary, ingest_images
 from etl.pacs.archive import Archive
 from etl.pacs.dicomweb_archive import DicomWebAddress, DicomWebArchive
 from etl.pacs.dimse_archive import DimseAddress, DimseArchive
@@ -28,7 +28,7 @@ from etl.pacs.spool_reading import SpoolReading
 from etl.pacs.study_pull import StudyPull
 from etl.pacs.worklist import PullBy, plan_queries
 from etl.pseudonym import Pseudonymizer
-from etl.site_mapping import find_time_zone
+from etl.records.site_mapping import find_time_zone
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import read_text
+from etl.films.dicom_header import read_text
 from etl.pacs.archive import Archive, ArchiveAwayError, RefusedRequestError
 from etl.pacs.ledger import STAGE, Ledger
 from etl.pacs.pace import Clock

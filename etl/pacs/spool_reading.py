@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from etl.dicom_header import UnusableFileError, open_dataset, read_text
-from etl.image_ingest import IngestSummary
+from etl.films.dicom_header import UnusableFileError, open_dataset, read_text
+from etl.films.image_ingest import IngestSummary
+from etl.films.pixel_cache import cached_pixel_rows
 from etl.pacs.ledger import Ledger
 from etl.pacs.spool import Spool
-from etl.pixel_cache import cached_pixel_rows
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGES

@@ -20,7 +20,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
 
-from etl.dicom_header import MAX_FILE_BYTES
+from etl.films.dicom_header import MAX_FILE_BYTES
 from etl.pacs.archive import ArchiveAwayError, ReceivedInstance, Take
 
 # What films of CR and DX are stored as; scanned and converted films are secondary captures.

@@ -8,14 +8,14 @@ from datetime import datetime
 
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import (
+from etl.films.dicom_header import (
     UnusableFileError,
     open_dataset,
     read_integer,
     read_series_facts,
     read_text,
 )
-from etl.film_selection import refusal_before_fetch
+from etl.films.film_selection import refusal_before_fetch
 from etl.pacs.archive import Archive, ReceivedInstance, RefusedRequestError
 from etl.pacs.ledger import Ledger
 from etl.pacs.pace import Pace

@@ -22,18 +22,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.patient_rows import patient_rows
 from etl.pseudonym import Pseudonymizer
 from etl.public_datasets import mimic_tables as mimic
 from etl.public_datasets.mimic_films import CxrTree
 from etl.public_datasets.published_tables import Publication
 from etl.quarantine import QuarantineList
-from etl.record_tables import RecordTables
-from etl.records import RecordReader
-from etl.row_hash import row_hash
-from etl.site_mapping import TableSection
-from etl.source_batch import SourceBatch
-from etl.source_tables import column_names
+from etl.records.patient_rows import patient_rows
+from etl.records.record_tables import RecordTables
+from etl.records.records import RecordReader
+from etl.records.row_hash import row_hash
+from etl.records.site_mapping import TableSection
+from etl.records.source_batch import SourceBatch
+from etl.records.source_tables import column_names
 from warehouse_schema.errors import ConfigurationError
 from warehouse_schema.progress import Progress
 from warehouse_schema.table import Table

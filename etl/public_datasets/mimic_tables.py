@@ -10,7 +10,7 @@ mimic.mit.edu/docs/iv and of the projects' pages on PhysioNet.
 from __future__ import annotations
 
 from etl.public_datasets.published_tables import Publication
-from etl.site_mapping import (
+from etl.records.site_mapping import (
     DiagnosisMapping,
     EncounterMapping,
     NoteMapping,

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from etl.dicom_header import MAX_FILE_BYTES, MAX_PIXELS, HeaderFacts, UnusableFileError
-from etl.film_pixels import PERCENTILES, square_film
-from etl.film_reading import FilmReading, ReadingOrder
-from etl.film_selection import Selection, select_by_image
-from etl.frontal_check import check_frontal
+from etl.films.dicom_header import MAX_FILE_BYTES, MAX_PIXELS, HeaderFacts, UnusableFileError
+from etl.films.film_pixels import PERCENTILES, square_film
+from etl.films.film_reading import FilmReading, ReadingOrder
+from etl.films.film_selection import Selection, select_by_image
+from etl.films.frontal_check import check_frontal
 
 FORMATS = ("PNG", "JPEG")
 

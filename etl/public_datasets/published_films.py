@@ -14,13 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from etl.dicom_header import HeaderFacts
-from etl.film_pixels import transform_hash
-from etl.film_pool import read_films
-from etl.film_reading import FilmReading, ReadingOrder
-from etl.film_selection import FRONTAL_VIEWS, Selection
-from etl.image_rows import ImageRows
-from etl.pixel_cache import ShardWriter
+from etl.films.dicom_header import HeaderFacts
+from etl.films.film_pixels import transform_hash
+from etl.films.film_pool import read_films
+from etl.films.film_reading import FilmReading, ReadingOrder
+from etl.films.film_selection import FRONTAL_VIEWS, Selection
+from etl.films.image_rows import ImageRows
+from etl.films.pixel_cache import ShardWriter
 from etl.pseudonym import Pseudonymizer
 from etl.public_datasets.picture_reading import PictureOrder
 from etl.quarantine import QuarantineList

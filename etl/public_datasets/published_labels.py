@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from etl.box_rows import annotation_id, reading_id
+from etl.annotations.box_rows import annotation_id, reading_id
 from etl.quarantine import QuarantineList
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.table import Table

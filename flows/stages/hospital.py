@@ -14,14 +14,14 @@ from flows.stages.pacs import image_source, pacs_address
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from etl.source_check import SourceCheck
+    from etl.records.source_check import SourceCheck
     from flows.settings import Settings
 
 
 def check_source(settings: Settings) -> SourceCheck:
     """What the site mapping finds in the hospital database."""
-    from etl.site_mapping import load_site_mapping
-    from etl.source_check import check_source as check
+    from etl.records.site_mapping import load_site_mapping
+    from etl.records.source_check import check_source as check
 
     return check(
         database_url=settings.require("database_url"),
@@ -31,8 +31,8 @@ def check_source(settings: Settings) -> SourceCheck:
 
 def extract(settings: Settings, *, is_full: bool = False, progress: Progress = SILENT) -> Counts:
     """Hospital database into patients, encounters, diagnoses and matched notes."""
-    from etl.extraction import extract_records
-    from etl.site_mapping import load_site_mapping
+    from etl.records.extraction import extract_records
+    from etl.records.site_mapping import load_site_mapping
     from nlp_labeling.keywords import keyword_pattern
 
     return counts(
@@ -50,8 +50,8 @@ def extract(settings: Settings, *, is_full: bool = False, progress: Progress = S
 
 def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Films into images, their geometry and the pixel cache; from a folder or from the PACS."""
-    from etl.image_ingest import ingest_images as ingest
-    from etl.site_mapping import load_site_mapping
+    from etl.films.image_ingest import ingest_images as ingest
+    from etl.records.site_mapping import load_site_mapping
 
     if image_source(settings) != "folder":
         return _ingest_from_pacs(settings, progress)
@@ -72,7 +72,7 @@ def ingest_images(settings: Settings, *, progress: Progress = SILENT) -> Counts:
 
 def prune_cache(settings: Settings, *, keep_days: int, is_history_kept: bool) -> Counts:
     """Cached films that no version of the warehouse names any more, removed."""
-    from etl.cache_pruning import prune_cache as prune
+    from etl.films.cache_pruning import prune_cache as prune
 
     return counts(
         prune(
@@ -86,7 +86,7 @@ def prune_cache(settings: Settings, *, keep_days: int, is_history_kept: bool) ->
 
 def _ingest_from_pacs(settings: Settings, progress: Progress) -> Counts:
     from etl.pacs.pacs_ingest import PullRule, ingest_from_pacs
-    from etl.site_mapping import load_site_mapping
+    from etl.records.site_mapping import load_site_mapping
 
     mapping = load_site_mapping(settings.site_mapping)
     return counts(
@@ -120,8 +120,8 @@ def import_boxes(
     progress: Progress = SILENT,
 ) -> Counts:
     """Readers' boxes into annotations, from files or else ``box_file``; nothing without either."""
-    from etl.box_import import import_boxes as import_files
-    from etl.site_mapping import load_site_mapping
+    from etl.annotations.box_import import import_boxes as import_files
+    from etl.records.site_mapping import load_site_mapping
 
     given = files or ([] if settings.box_file is None else [settings.box_file])
     if not given:
@@ -143,7 +143,7 @@ def import_boxes(
 
 def measure_agreement(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Agreement of the readers who share images into reader_agreement and box_matches."""
-    from etl.reader_agreement import measure_agreement as measure
+    from etl.annotations.reader_agreement import measure_agreement as measure
 
     progress.start("reader-agreement", None)
     summary = measure(
@@ -155,7 +155,7 @@ def measure_agreement(settings: Settings, *, progress: Progress = SILENT) -> Cou
 
 def link(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Images to encounters, by the label definitions' rule and their widest window."""
-    from etl.linkage import LinkRule, link_images
+    from etl.cohorts.linkage import LinkRule, link_images
     from nlp_labeling.definition import shared_linkage
 
     linkage = shared_linkage(definitions(settings))

@@ -54,7 +54,7 @@ def preview_labels(settings: Settings, *, progress: Progress = SILENT) -> LabelD
 
 def build_cohort(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Labels and boxes into R, P and N, folds and splits."""
-    from etl.cohort import build_cohort as build
+    from etl.cohorts.cohort import build_cohort as build
 
     progress.start("build-cohort", None)
     summary = build(
@@ -89,7 +89,7 @@ def label_notes(
 
 def draw_annotation_sample(settings: Settings) -> int:
     """The worklist of positives for the readers; returns how many images it holds."""
-    from etl.annotation_sample import draw_annotation_sample as draw
+    from etl.annotations.annotation_sample import draw_annotation_sample as draw
 
     n_images: int = draw(
         store=open_store(settings), n_images=settings.n_annotations, seed=settings.seed

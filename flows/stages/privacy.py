@@ -22,8 +22,8 @@ def forget_patients(
     progress: Progress = SILENT,
 ) -> Counts:
     """Patients out of the whole home, its past included."""
-    from etl.forgetting import forget_patients as forget
-    from etl.site_mapping import load_site_mapping
+    from etl.privacy.forgetting import forget_patients as forget
+    from etl.records.site_mapping import load_site_mapping
 
     return counts(
         forget(
@@ -48,7 +48,7 @@ def export_dicom(
     progress: Progress = SILENT,
 ) -> Counts:
     """Films of the cohort as de-identified DICOM files."""
-    from etl.dicom_export import export_films
+    from etl.privacy.dicom_export import export_films
 
     return counts(
         export_films(

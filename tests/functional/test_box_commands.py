@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from small_hospital import blank
 
-from etl.box_formats.recognition import FORMAT_NAMES
+from etl.annotations.box_formats.recognition import FORMAT_NAMES
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store

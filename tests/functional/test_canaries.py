@@ -24,7 +24,7 @@ from canaries import CANARIES, PEOPLE, CanarySearch
 from canary_hospital import write_canary_hospital
 from pydantic import BaseModel
 
-import etl.records
+import etl.records.records
 import training.train
 from flows.command_line import main
 from warehouse_schema.home import Home
@@ -182,9 +182,9 @@ def test_errors_inside_stages_show_a_place_and_no_value(
     def fail(*_: object, **__: object) -> None:
         _raise_with(kind)
 
-    monkeypatch.setattr(etl.records, "check_code", fail)
+    monkeypatch.setattr(etl.records.records, "check_code", fail)
     assert "internal error" in run("extract", code=11)
-    monkeypatch.setattr("etl.image_rows._age", fail)
+    monkeypatch.setattr("etl.films.image_rows._age", fail)
     assert "internal error" in run("ingest-images", code=11)
     monkeypatch.setattr(training.train, "load_run_inputs", fail)
     assert "test_canaries.py:" in run("train", "--seed", "5", code=11)
@@ -258,7 +258,7 @@ def test_prefect_keeps_none(site: Site, run, monkeypatch: pytest.MonkeyPatch) ->
     ):
         counts = nightly_relabel()
         assert counts["extract"]["n_patients"] >= 40
-        monkeypatch.setattr(etl.records, "check_code", fail)
+        monkeypatch.setattr(etl.records.records, "check_code", fail)
         state = nightly_relabel(return_state=True)
         assert state.is_failed()
         (site.out / "state.txt").write_text(repr(state) + str(state.message))
@@ -280,14 +280,24 @@ def _copy_prefects_database(target: Path) -> None:
 
 
 STAGE_MODULES = {
-    "extract": ("etl.extraction", "etl.records", "etl.record_values", "etl.source_database"),
-    "ingest-images": ("etl.image_ingest", "etl.image_rows", "etl.pixel_cache", "etl.pseudonym"),
-    "label": ("etl.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
-    "build-cohort": ("etl.cohort", "etl.fold_assignment"),
+    "extract": (
+        "etl.records.extraction",
+        "etl.records.records",
+        "etl.records.record_values",
+        "etl.records.source_database",
+    ),
+    "ingest-images": (
+        "etl.films.image_ingest",
+        "etl.films.image_rows",
+        "etl.films.pixel_cache",
+        "etl.pseudonym",
+    ),
+    "label": ("etl.cohorts.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
+    "build-cohort": ("etl.cohorts.cohort", "etl.cohorts.fold_assignment"),
     "train": ("training.train", "training.run_inputs", "training.film_dataset"),
     "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.finding_metrics"),
     "report": ("evaluation.report", "evaluation.report_records", "evaluation.report_films"),
-    "export-dicom": ("etl.dicom_export", "etl.dicom_profile"),
+    "export-dicom": ("etl.privacy.dicom_export", "etl.privacy.dicom_profile"),
 }
 
 

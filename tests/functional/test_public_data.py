@@ -11,7 +11,7 @@ import mimic_copy
 import pytest
 import vindr_copy
 
-from etl.box_import import import_boxes
+from etl.annotations.box_import import import_boxes
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store

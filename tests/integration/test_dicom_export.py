@@ -12,12 +12,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from etl.cohort import build_cohort
-from etl.dicom_export import ExportSummary, export_films
-from etl.extraction import extract_records
-from etl.image_ingest import ingest_images
-from etl.linkage import LinkRule, link_images
+from etl.cohorts.cohort import build_cohort
+from etl.cohorts.linkage import LinkRule, link_images
+from etl.films.image_ingest import ingest_images
+from etl.privacy.dicom_export import ExportSummary, export_films
 from etl.pseudonym import Pseudonymizer
+from etl.records.extraction import extract_records
 from etl.synthetic_hospital.hospital import write_hospital
 from nlp_labeling.definition import load_definitions
 from nlp_labeling.image_labels import label_images

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.etl.mutated_dicom import corpus, mutated
 
-from etl.dicom_header import UnusableFileError, open_dataset, read_header
-from etl.film_pool import WorkerLimits, read_films
-from etl.film_reading import ReadingOrder, read_film_file
-from etl.film_selection import select_by_tags
+from etl.films.dicom_header import UnusableFileError, open_dataset, read_header
+from etl.films.film_pool import WorkerLimits, read_films
+from etl.films.film_reading import ReadingOrder, read_film_file
+from etl.films.film_selection import select_by_tags
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
@@ -34,17 +34,17 @@ INGEST = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-import etl.film_pool, etl.image_ingest
+import etl.films.film_pool, etl.films.image_ingest
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 
 def read(orders, **rest):
-    limits = etl.film_pool.WorkerLimits(cpu_seconds=int(sys.argv[3]))
-    return etl.film_pool.read_films(orders, limits=limits, **rest)
+    limits = etl.films.film_pool.WorkerLimits(cpu_seconds=int(sys.argv[3]))
+    return etl.films.film_pool.read_films(orders, limits=limits, **rest)
 
 if __name__ == "__main__":
-    etl.image_ingest.read_films = read
-    summary = etl.image_ingest.ingest_images(
+    etl.films.image_ingest.read_films = read
+    summary = etl.films.image_ingest.ingest_images(
         store=Store(Home(Path(sys.argv[1]))), folder=Path(sys.argv[2]), source="fuzzed",
         pseudonym_key="0123456789abcdef", size_px=64, n_processes=2, is_patient_required=False,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etl.image_ingest import IngestSummary, ingest_images
+from etl.films.image_ingest import IngestSummary, ingest_images
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import read_film

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from etl.frontal_check import check_frontal
+from etl.films.frontal_check import check_frontal
 from etl.synthetic_hospital.film import FilmRequest, render_film
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def test_synthetic_frontal_films_pass() -> None:
 
 @pytest.mark.skipif(not FOLDER.is_dir(), reason="RIBLINE_SHARED_DATA has no nih_chestxray14_subset")
 def test_real_frontal_films_pass_and_their_parts_and_turns_do_not() -> None:
-    """The fit has seen these films; held out, 94 of 100 pass (etl/frontal_check.py)."""
+    """The fit has seen these films; held out, 94 of 100 pass (etl/films/frontal_check.py)."""
     films = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(FOLDER.glob("*.png"))]
     films = films[::4]
     assert _share_passed(films) >= 0.93

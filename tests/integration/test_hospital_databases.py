@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from database_servers import DatabaseServer
 
-from etl.extraction import ExtractionSummary, extract_records
-from etl.site_mapping import load_site_mapping
-from etl.source_check import check_source
+from etl.records.extraction import ExtractionSummary, extract_records
+from etl.records.site_mapping import load_site_mapping
+from etl.records.source_check import check_source
 from etl.synthetic_hospital.database import COLUMNS, insert_statement, schema_statements
 from etl.synthetic_hospital.hospital import write_hospital
 from warehouse_schema.errors import SourceError

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from small_hospital import DEFINITIONS, NOW, STUDY, Hospital, blank
 
-from etl.linkage import LinkRule, link_images
+from etl.cohorts.linkage import LinkRule, link_images
 from nlp_labeling.image_labels import LabelSummary, label_images
 from nlp_labeling.mining import mine_mentions
 from warehouse_schema.home import Home

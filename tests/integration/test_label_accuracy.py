@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.extraction import extract_records
-from etl.linkage import LinkRule, link_images
+from etl.cohorts.linkage import LinkRule, link_images
 from etl.pseudonym import Pseudonymizer, shift_datetime
-from etl.site_mapping import load_site_mapping
+from etl.records.extraction import extract_records
+from etl.records.site_mapping import load_site_mapping
 from etl.synthetic_hospital.hospital import write_hospital
 from nlp_labeling.definition import load_definitions, shared_linkage
 from nlp_labeling.image_labels import label_images

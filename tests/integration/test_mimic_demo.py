@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.extraction import extract_records
 from etl.public_datasets.mimic_demo import load_mimic_demo
-from etl.site_mapping import load_site_mapping
+from etl.records.extraction import extract_records
+from etl.records.site_mapping import load_site_mapping
 from warehouse_schema.errors import InputError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store

@@ -20,8 +20,7 @@ import pydicom
 import pytest
 from orthanc_server import AE_TITLE, OWN_AE_TITLE, PASSWORD, USER, OrthancServer, free_ports
 
-from etl.extraction import extract_records
-from etl.image_ingest import ingest_images
+from etl.films.image_ingest import ingest_images
 from etl.pacs.archive import ArchiveAwayError
 from etl.pacs.dicomweb_archive import DicomWebAddress
 from etl.pacs.dimse_archive import DimseAddress
@@ -34,6 +33,7 @@ from etl.pacs.pacs_ingest import (
     ping_archive,
 )
 from etl.pseudonym import Pseudonymizer
+from etl.records.extraction import extract_records
 from etl.synthetic_hospital.hospital import write_hospital
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store

@@ -11,13 +11,13 @@ import pytest
 import sqlalchemy as sa
 from database_servers import DatabaseServer
 
-from etl import source_database, source_lanes
-from etl.record_values import MomentReader, read_text
-from etl.row_hash import identifier_hash, row_hash
-from etl.site_mapping import PatientMapping, SiteMapping
-from etl.source_batch import SourceBatch
-from etl.source_database import SourceDatabase
-from etl.source_tables import column_names
+from etl.records import source_database, source_lanes
+from etl.records.record_values import MomentReader, read_text
+from etl.records.row_hash import identifier_hash, row_hash
+from etl.records.site_mapping import PatientMapping, SiteMapping
+from etl.records.source_batch import SourceBatch
+from etl.records.source_database import SourceDatabase
+from etl.records.source_tables import column_names
 
 VALUES = {
     "a_text": ("text", ["'rib'", "'肋骨骨折'", "''", "' a '", "E'a\\\\b\\'c%s;--'", "NULL"]),

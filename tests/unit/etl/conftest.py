@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from etl.pseudonym import Pseudonymizer
-from etl.site_mapping import SiteMapping
+from etl.records.site_mapping import SiteMapping
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table

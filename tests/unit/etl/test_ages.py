@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.extraction import extract_records
-from etl.image_ingest import ingest_images
-from etl.site_mapping import SiteMapping
+from etl.films.image_ingest import ingest_images
+from etl.records.extraction import extract_records
+from etl.records.site_mapping import SiteMapping
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGES
 from warehouse_schema.tables.records import PATIENTS

@@ -16,11 +16,11 @@ from pydicom.dataset import Dataset
 from unit.etl.box_samples import WRITERS
 from unit.etl.conftest import image_row
 
-from etl.box_formats.annotation_file import AnnotationFile
-from etl.box_formats.recognition import read_annotations
-from etl.box_formats.source_box import SourceBox
-from etl.box_import import BoxImportSummary, import_boxes
-from etl.box_placement import Placement, place_box
+from etl.annotations.box_formats.annotation_file import AnnotationFile
+from etl.annotations.box_formats.recognition import read_annotations
+from etl.annotations.box_formats.source_box import SourceBox
+from etl.annotations.box_import import BoxImportSummary, import_boxes
+from etl.annotations.box_placement import Placement, place_box
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.errors import ArgumentError, InputError
 from warehouse_schema.home import Home

@@ -12,11 +12,11 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from unit.etl.box_samples import BOXES, READER, WRITERS
 
-from etl.box_formats.annotation_file import AnnotationFile, AnnotationFolder
-from etl.box_formats.recognition import FORMAT_NAMES, read_annotations
-from etl.box_formats.source_box import SourceBox, SourceEntry, SourceLook
-from etl.box_formats.yolo import read_yolo
-from etl.box_import import import_boxes
+from etl.annotations.box_formats.annotation_file import AnnotationFile, AnnotationFolder
+from etl.annotations.box_formats.recognition import FORMAT_NAMES, read_annotations
+from etl.annotations.box_formats.source_box import SourceBox, SourceEntry, SourceLook
+from etl.annotations.box_formats.yolo import read_yolo
+from etl.annotations.box_import import import_boxes
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.errors import InputError
 from warehouse_schema.store import Store

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from etl.box_import import BoxImportSummary, import_boxes
-from etl.box_rows import finding_name
+from etl.annotations.box_import import BoxImportSummary, import_boxes
+from etl.annotations.box_rows import finding_name
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.errors import InputError
 from warehouse_schema.store import Store

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from etl.box_formats.shapes import hull_of_rotated
-from etl.box_formats.source_box import SourceBox, SourceImage
-from etl.box_placement import Placement, place_box
+from etl.annotations.box_formats.shapes import hull_of_rotated
+from etl.annotations.box_formats.source_box import SourceBox, SourceImage
+from etl.annotations.box_placement import Placement, place_box
 
 EXIF_ORIENTATION = 0x0112
 ORIENTATIONS = st.integers(1, 8)

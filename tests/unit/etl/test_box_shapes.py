@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.box_formats.annotation_file import AnnotationFile
-from etl.box_formats.recognition import read_annotations
-from etl.box_formats.source_box import SourceBox
+from etl.annotations.box_formats.annotation_file import AnnotationFile
+from etl.annotations.box_formats.recognition import read_annotations
+from etl.annotations.box_formats.source_box import SourceBox
 
 
 def coco(annotation: str, image: str = "") -> str:

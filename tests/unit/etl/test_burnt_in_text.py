@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from etl.burnt_in_text import has_burnt_in_text
+from etl.privacy.burnt_in_text import has_burnt_in_text
 
 SHAPE = (700, 560)
 

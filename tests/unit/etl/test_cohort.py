@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.annotation_sample import draw_annotation_sample
-from etl.cohort import CohortSummary, build_cohort
-from etl.fold_assignment import assign_parts, part_of, split_of
+from etl.annotations.annotation_sample import draw_annotation_sample
+from etl.cohorts.cohort import CohortSummary, build_cohort
+from etl.cohorts.fold_assignment import assign_parts, part_of, split_of
 from warehouse_schema.errors import ArgumentError, CohortError
 from warehouse_schema.store import Store
 from warehouse_schema.tables.annotation import CONSENSUS_BOXES, IMAGE_READINGS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.consensus import consensus_boxes
+from etl.annotations.consensus import consensus_boxes
 
 Row = dict[str, Any]
 # Left edges of boxes of 100 x 100 px: 20 px apart overlap by 2/3, 33.3 px by 0.5, 60 px by 0.25.

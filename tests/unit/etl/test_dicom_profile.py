@@ -14,9 +14,9 @@ from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from etl.dicom_profile import FILM_DATES, Replacements, deidentify, profile_action
+from etl.privacy.dicom_profile import FILM_DATES, Replacements, deidentify, profile_action
+from etl.privacy.value_loggers import silent_value_loggers
 from etl.pseudonym import Pseudonymizer
-from etl.value_loggers import silent_value_loggers
 
 NAMES = Pseudonymizer(key="k" * 32, source="site")
 REPLACEMENTS = Replacements(patient_id="P-1", shift_days=-40, uid=NAMES.uid)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl.extraction import ExtractionSummary, extract_records
-from etl.site_mapping import SiteMapping, load_site_mapping
+from etl.records.extraction import ExtractionSummary, extract_records
+from etl.records.site_mapping import SiteMapping, load_site_mapping
 from warehouse_schema.errors import ConfigurationError, SourceError
 from warehouse_schema.store import Store
 from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, IDENTITIES, NOTES, PATIENTS

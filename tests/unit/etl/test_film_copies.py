@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import read_header
-from etl.film_copies import StoredFilm, find_copies
+from etl.films.dicom_header import read_header
+from etl.films.film_copies import StoredFilm, find_copies
 
 MakeFilm = Callable[..., Dataset]
 TAKEN: dict[str, Any] = {"AcquisitionDate": "20150307", "AcquisitionTime": "120001.25"}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_windowing
 
-from etl.dicom_header import UnusableFileError
-from etl.film_pixels import decode_film, square_film, transform_hash, window_values
+from etl.films.dicom_header import UnusableFileError
+from etl.films.film_pixels import decode_film, square_film, transform_hash, window_values
 
 MakeFilm = Callable[..., Dataset]
 RAMP = np.tile(np.arange(0, 4096, 16, dtype=np.uint16), (160, 1))

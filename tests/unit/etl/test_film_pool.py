@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from unit.etl.conftest import film_dataset
 
-import etl.film_reading
-from etl.film_pool import WorkerLimits, read_films
-from etl.film_reading import ReadingOrder, read_film_file
+import etl.films.film_reading
+from etl.films.film_pool import WorkerLimits, read_films
+from etl.films.film_reading import ReadingOrder, read_film_file
 
 GIB = 2**30
 
@@ -126,7 +126,7 @@ def test_a_worker_keeps_to_its_memory(
 def test_a_file_larger_than_any_film_is_hashed_but_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etl.film_reading, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(etl.films.film_reading, "MAX_FILE_BYTES", 1000)
     path = tmp_path / "large.dcm"
     path.write_bytes(saved(film_dataset()))
     reading = read_film_file(ReadingOrder(path=path, size_px=64, time_zone="UTC"))

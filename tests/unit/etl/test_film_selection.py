@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from etl.dicom_header import read_header, read_series_facts
-from etl.film_selection import refusal_before_fetch, select_by_image, select_by_tags
-from etl.frontal_check import FrontalCheck, check_frontal
+from etl.films.dicom_header import read_header, read_series_facts
+from etl.films.film_selection import refusal_before_fetch, select_by_image, select_by_tags
+from etl.films.frontal_check import FrontalCheck, check_frontal
 from etl.synthetic_hospital.film import FilmRequest, render_film
 
 MakeFilm = Callable[..., Dataset]

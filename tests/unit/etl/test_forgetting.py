@@ -29,9 +29,9 @@ from forgotten_home import (
     write,
 )
 
-from etl import erased_films, forgetting
-from etl.forgetting import ForgettingSummary, forget_patients
-from etl.patient_traces import JOURNAL, owner_column
+from etl.privacy import erased_films, forgetting
+from etl.privacy.forgetting import ForgettingSummary, forget_patients
+from etl.privacy.patient_traces import JOURNAL, owner_column
 from warehouse_schema import commit as commit_module
 from warehouse_schema import erasure
 from warehouse_schema.errors import ArgumentError, WarehouseError

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-import etl.dicom_header
-import etl.image_ingest
-from etl.dicom_header import UnusableFileError, open_dataset
-from etl.film_pool import WorkerLimits, read_films
-from etl.film_reading import FilmReading, ReadingOrder, read_film_file
-from etl.image_ingest import IngestSummary, ingest_images
+import etl.films.dicom_header
+import etl.films.image_ingest
+from etl.films.dicom_header import UnusableFileError, open_dataset
+from etl.films.film_pool import WorkerLimits, read_films
+from etl.films.film_reading import FilmReading, ReadingOrder, read_film_file
+from etl.films.image_ingest import IngestSummary, ingest_images
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.errors import ArgumentError, SourceError
 from warehouse_schema.pixel_shards import read_film
@@ -63,7 +63,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_here(orders: Any, *, n_processes: int, cached_sha256: Any) -> Any:
         return (read_film_file(order, cached_sha256) for order in orders)
 
-    monkeypatch.setattr(etl.image_ingest, "read_films", read_here)
+    monkeypatch.setattr(etl.films.image_ingest, "read_films", read_here)
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_arguments_are_checked_before_anything_is_read(
 def test_a_deflated_file_that_grows_too_large_is_refused_before_it_is_inflated(
     write_film: WriteFilm, monkeypatch: pytest.MonkeyPatch, make_film: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(etl.dicom_header, "MAX_INFLATED_BYTES", 2**20)
+    monkeypatch.setattr(etl.films.dicom_header, "MAX_INFLATED_BYTES", 2**20)
     path = write_film("bomb.dcm", SMALL)
     content = path.read_bytes()
     end = 144 + int.from_bytes(content[140:144], "little")

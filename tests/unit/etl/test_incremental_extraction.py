@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from changing_hospital import COLUMNS, ChangingHospital, changing_site
 
-from etl.extraction import ExtractionSummary, extract_records
-from etl.site_mapping import SiteMapping
-from etl.source_database import SourceDatabase
+from etl.records.extraction import ExtractionSummary, extract_records
+from etl.records.site_mapping import SiteMapping
+from etl.records.source_database import SourceDatabase
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables.records import (

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from etl.linkage import REASONS, LinkRule, link_images
+from etl.cohorts.linkage import REASONS, LinkRule, link_images
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store

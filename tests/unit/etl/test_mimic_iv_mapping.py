@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.extraction import ExtractionSummary, extract_records
-from etl.site_mapping import load_site_mapping
-from etl.source_check import check_source
+from etl.records.extraction import ExtractionSummary, extract_records
+from etl.records.site_mapping import load_site_mapping
+from etl.records.source_check import check_source
 from warehouse_schema.store import Store
 from warehouse_schema.tables.records import DIAGNOSES, ENCOUNTERS, NOTES, PATIENTS
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from etl.extraction import ExtractionSummary, extract_records
-from etl.forgetting import forget_patients
-from etl.image_ingest import ingest_images
-from etl.opt_outs import OptOuts
+from etl.films.image_ingest import ingest_images
+from etl.privacy.forgetting import forget_patients
+from etl.privacy.opt_outs import OptOuts
 from etl.pseudonym import Pseudonymizer
-from etl.site_mapping import SiteMapping
+from etl.records.extraction import ExtractionSummary, extract_records
+from etl.records.site_mapping import SiteMapping
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGES
 from warehouse_schema.tables.records import ENCOUNTERS, IDENTITIES, NOTES, OPT_OUTS, PATIENTS

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import etl.film_pixels
-import etl.image_ingest
-import etl.pixel_cache
-from etl.cache_pruning import prune_cache
-from etl.film_pixels import square_film
-from etl.image_ingest import IngestSummary, ingest_images
+import etl.films.film_pixels
+import etl.films.image_ingest
+import etl.films.pixel_cache
+from etl.films.cache_pruning import prune_cache
+from etl.films.film_pixels import square_film
+from etl.films.image_ingest import IngestSummary, ingest_images
 from warehouse_schema.errors import ArgumentError, WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.pixel_shards import read_film
@@ -57,13 +57,13 @@ def shards(store: Store) -> list[Path]:
 KILLED_INGEST = """
 import os, signal, sys
 from pathlib import Path
-import etl.film_pool, etl.image_ingest, etl.pixel_cache
+import etl.films.film_pool, etl.films.image_ingest, etl.films.pixel_cache
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 
-etl.pixel_cache.FILMS_PER_SHARD = 2
+etl.films.pixel_cache.FILMS_PER_SHARD = 2
 n_films = int(sys.argv[3])
-read = etl.image_ingest.read_films
+read = etl.films.image_ingest.read_films
 
 def read_and_die(orders, **rest):
     for number, reading in enumerate(read(orders, **rest)):
@@ -72,8 +72,8 @@ def read_and_die(orders, **rest):
         yield reading
 
 if __name__ == "__main__":
-    etl.image_ingest.read_films = read_and_die
-    etl.image_ingest.ingest_images(
+    etl.films.image_ingest.read_films = read_and_die
+    etl.films.image_ingest.ingest_images(
         store=Store(Home(Path(sys.argv[1]))), folder=Path(sys.argv[2]), source="small",
         pseudonym_key="0123456789abcdef0123456789abcdef", size_px=64, is_patient_required=False,
     )
@@ -103,7 +103,7 @@ def test_a_killed_ingest_shows_nothing_and_the_next_goes_on(
     assert store.read(IMAGE_PIXELS).num_rows == 0
     assert len(shards(store)) == 2
 
-    monkeypatch.setattr(etl.pixel_cache, "FILMS_PER_SHARD", 2)
+    monkeypatch.setattr(etl.films.pixel_cache, "FILMS_PER_SHARD", 2)
     summary = ingest()
     assert (summary.n_frontal, summary.n_decoded) == (7, 3)
     assert not list(store.home.cache.glob("*.json"))
@@ -117,9 +117,9 @@ def test_a_torn_journal_only_costs_decoding(
     store: Store, write_film: WriteFilm, ingest: Callable[..., IngestSummary]
 ) -> None:
     write_film("a.dcm", SMALL)
-    (store.home.cache / f"films-{etl.film_pixels.transform_hash(64)}-x.journal.json").write_text(
-        '[{"image_id"'
-    )
+    (
+        store.home.cache / f"films-{etl.films.film_pixels.transform_hash(64)}-x.journal.json"
+    ).write_text('[{"image_id"')
     assert ingest().n_decoded == 1
 
 
@@ -150,7 +150,7 @@ def test_a_new_transform_makes_the_films_again_and_pruning_takes_the_old(
     write_film("a.dcm", SMALL)
     ingest()
     (old,) = shards(store)
-    monkeypatch.setattr(etl.film_pixels, "TRANSFORM_VERSION", 99)
+    monkeypatch.setattr(etl.films.film_pixels, "TRANSFORM_VERSION", 99)
     assert ingest().n_decoded == 1
     draft = store.home.cache / ".films-x.npy.draft-1"
     draft.write_bytes(b"half")
@@ -198,14 +198,14 @@ def test_a_shard_that_vanishes_while_films_are_read_is_not_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_film("a.dcm", SMALL)
-    pixel_rows = etl.image_ingest._pixel_rows
+    pixel_rows = etl.films.image_ingest._pixel_rows
 
     def vanish(*arguments: Any) -> Any:
         for shard in shards(store):
             shard.unlink()
         return pixel_rows(*arguments)
 
-    monkeypatch.setattr(etl.image_ingest, "_pixel_rows", vanish)
+    monkeypatch.setattr(etl.films.image_ingest, "_pixel_rows", vanish)
     with pytest.raises(WarehouseError, match="1 shards vanished"):
         ingest()
     assert store.read(IMAGES).num_rows == 0
@@ -234,7 +234,7 @@ def test_spacing_and_its_origin_are_kept_with_the_film(
     tags: dict[str, Any],
     expected: tuple[float | None, float | None, str | None],
 ) -> None:
-    monkeypatch.setattr(etl.image_ingest, "read_films", read_here)
+    monkeypatch.setattr(etl.films.image_ingest, "read_films", read_here)
     write_film("a.dcm", SMALL, PatientOrientation=["L", "F"], **tags)
     ingest()
     (row,) = store.read(IMAGE_PIXELS).to_pylist()
@@ -243,7 +243,7 @@ def test_spacing_and_its_origin_are_kept_with_the_film(
 
 
 def read_here(orders: Any, *, n_processes: int, cached_sha256: Any) -> Any:
-    from etl.film_reading import read_film_file
+    from etl.films.film_reading import read_film_file
 
     return (read_film_file(order, cached_sha256) for order in orders)
 

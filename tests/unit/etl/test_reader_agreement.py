@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 
-from etl.box_overlap import corners_of, match, overlaps
-from etl.kappa import (
+from etl.annotations.box_overlap import corners_of, match, overlaps
+from etl.annotations.kappa import (
     cohen_kappa,
     cohen_kappa_of_counts,
     fleiss_kappa,
     patient_interval,
     ratio_of_terms,
 )
-from etl.reader_agreement import measure_agreement
+from etl.annotations.reader_agreement import measure_agreement
 from warehouse_schema.store import Store
 from warehouse_schema.tables.annotation import BOX_MATCHES, IMAGE_READINGS, READER_AGREEMENT
 from warehouse_schema.tables.imaging import ANNOTATIONS, IMAGES

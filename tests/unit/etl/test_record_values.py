@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from etl.record_values import (
+from etl.records.record_values import (
     MomentReader,
     UnreadableValueError,
     check_code,
@@ -11,7 +11,7 @@ from etl.record_values import (
     read_integer,
     read_text,
 )
-from etl.site_mapping import SiteMapping
+from etl.records.site_mapping import SiteMapping
 
 
 def _reader(site: SiteMapping, **changes: object) -> MomentReader:

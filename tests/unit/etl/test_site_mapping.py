@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.site_mapping import Value, list_site_mappings, load_site_mapping
+from etl.records.site_mapping import Value, list_site_mappings, load_site_mapping
 from warehouse_schema.errors import ConfigurationError
 
 COMPLETE = """

@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from etl.site_mapping import SiteMapping
-from etl.source_check import SectionCheck, SourceCheck, check_source
+from etl.records.site_mapping import SiteMapping
+from etl.records.source_check import SectionCheck, SourceCheck, check_source
 from warehouse_schema.errors import SourceError
 
 PATIENTS = [("Canary-1", "F", "1950-01-02"), ("Canary-2", "M", None), (None, "F", None)]

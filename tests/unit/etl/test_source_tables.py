@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import mssql, mysql, oracle, postgresql, sqlite
 
-from etl.site_mapping import SiteMapping, load_site_mapping
-from etl.source_database import SourceDatabase
-from etl.source_engine import make_engine
-from etl.source_tables import SourceTables, column_names
+from etl.records.site_mapping import SiteMapping, load_site_mapping
+from etl.records.source_database import SourceDatabase
+from etl.records.source_engine import make_engine
+from etl.records.source_tables import SourceTables, column_names
 
 DIALECTS = {
     "mssql": mssql.dialect(),

@@ -18,9 +18,9 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from unit.etl.compressed_twins import BASELINE, LOSSLESS, LOSSY, Twin
 from unit.etl.conftest import anatomy
 
-from etl.dicom_header import UnusableFileError, open_dataset
-from etl.film_pixels import PERCENTILES, decode_film, square_film
-from etl.stored_pixels import read_stored_pixels
+from etl.films.dicom_header import UnusableFileError, open_dataset
+from etl.films.film_pixels import PERCENTILES, decode_film, square_film
+from etl.films.stored_pixels import read_stored_pixels
 
 MakeFilm = Callable[..., Dataset]
 SHARED = Path(os.environ.get("RIBLINE_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 
-from etl.site_mapping import load_site_mapping
+from etl.records.site_mapping import load_site_mapping
 from etl.synthetic_hospital.database import COLUMNS
 from etl.synthetic_hospital.hospital import HospitalSummary, write_hospital
 from etl.synthetic_hospital.population import Proportions

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl import trace_search
-from etl.trace_search import TraceSearch
+from etl.privacy import trace_search
+from etl.privacy.trace_search import TraceSearch
 
 TOKEN = "P-0123456789abcdef0123"
 

@@ -12,9 +12,9 @@ from PIL import Image
 from unit.etl.compressed_twins import LOSSLESS, LOSSY
 from unit.etl.conftest import anatomy, film_dataset
 
-from etl.codestream_header import jpeg_2000_header, jpeg_header
-from etl.film_pixels import decode_film, square_film
-from etl.wavelet import add_empty_details, usable_halvings
+from etl.films.codestream_header import jpeg_2000_header, jpeg_header
+from etl.films.film_pixels import decode_film, square_film
+from etl.films.wavelet import add_empty_details, usable_halvings
 
 REVERSIBLE = next(twin for twin in LOSSLESS if twin.name == "JPEG 2000 lossless")
 IRREVERSIBLE = next(twin for twin in LOSSY if twin.name == "JPEG 2000")

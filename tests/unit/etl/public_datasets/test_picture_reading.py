@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from etl.dicom_header import UnusableFileError
-from etl.film_reading import FilmReading
+from etl.films.dicom_header import UnusableFileError
+from etl.films.film_reading import FilmReading
 from etl.public_datasets.picture_reading import PictureOrder, decode_picture
 from etl.public_datasets.published_films import PublishedFilm, select_by_view
 

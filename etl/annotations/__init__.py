@@ -1,0 +1,1 @@
+"""Readers' boxes: import, consensus, agreement, and the sample to annotate."""

@@ -1,0 +1,1 @@
+"""Films linked to encounters, and the cohort with its folds."""

@@ -1,0 +1,1 @@
+"""DICOM films: headers, selection, pixels, and the cache."""

@@ -1,0 +1,1 @@
+"""Opt-outs, erasure, and de-identified exports."""

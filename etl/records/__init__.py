@@ -1,0 +1,1 @@
+"""Hospital databases: site mappings, extraction, and what a night reads again."""
