@@ -20,7 +20,7 @@ from warehouse_schema.tables.runs import EVALUATION_REPORTS
 
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel"),
-    *("synthetic-hospital", "import-public", "label-notes"),
+    *("synthetic-hospital", "import-public", "label-notes", "source-check"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes", "build-cohort"),
     *("train", "predict", "evaluate", "report"),
     *("explain", "diff-labels", "review-sample", "review-import"),
