@@ -183,7 +183,7 @@ def test_errors_inside_stages_show_a_place_and_no_value(
         _raise_with(kind)
 
     monkeypatch.setattr(etl.records.records, "check_code", fail)
-    assert "internal error" in run("extract", code=11)
+    assert "internal error" in run("extract", "--full", code=11)
     monkeypatch.setattr("etl.films.image_rows._age", fail)
     assert "internal error" in run("ingest-images", code=11)
     monkeypatch.setattr(training.train, "load_run_inputs", fail)
@@ -258,7 +258,7 @@ def test_prefect_keeps_none(site: Site, run, monkeypatch: pytest.MonkeyPatch) ->
     ):
         counts = nightly_relabel()
         assert counts["extract"]["n_patients"] >= 40
-        monkeypatch.setattr(etl.records.records, "check_code", fail)
+        monkeypatch.setattr("etl.films.image_rows._age", fail)
         state = nightly_relabel(return_state=True)
         assert state.is_failed()
         (site.out / "state.txt").write_text(repr(state) + str(state.message))

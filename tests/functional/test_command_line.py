@@ -20,9 +20,9 @@ from warehouse_schema.tables.runs import EVALUATION_REPORTS
 
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),
-    *("synthetic-hospital", "import-public", "label-notes"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),
+    *("synthetic-hospital", "import-public", "label-notes", "source-check"),
     *("train", "predict", "evaluate", "report"),
     *("forget-patient", "export-dicom"),
     *("explain", "diff-labels", "review-sample", "review-import"),

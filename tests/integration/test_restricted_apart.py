@@ -14,7 +14,7 @@ from etl.cohorts.cohort import build_cohort
 from etl.cohorts.linkage import LinkRule, link_images
 from etl.films.image_ingest import ingest_images
 from etl.records.extraction import extract_records
-from etl.records.records import MAX_AGE_YEARS
+from etl.records.patient_rows import MAX_AGE_YEARS
 from etl.synthetic_hospital.hospital import write_hospital
 from evaluation.evaluate import evaluate_run
 from evaluation.report import write_report
