@@ -10,26 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nlp_labeling.definition import CodePrefix, CodeSet, Definition, load_definitions
+from nlp_labeling.definition import CodeSet, Definition, load_definitions
+from nlp_labeling.vocabulary import code_system, is_parsable, normalize_code, normalize_vocabulary
 
 NOT_RELATED = "not_related"
-_VOCABULARY_NAMES = {
-    "ICD9": "ICD9CM",
-    "ICD9CM": "ICD9CM",
-    "ICD9CMDX": "ICD9CM",
-    "9": "ICD9CM",
-    "ICD10CM": "ICD10CM",
-    "ICD10CMDX": "ICD10CM",
-    "10": "ICD10CM",
-    "ICD10": "ICD10",
-    "ICD10WHO": "ICD10",
-    "WHOICD10": "ICD10",
-}
-_SHAPE = {
-    "ICD9CM": re.compile(r"(?:\d{3}|V\d{2}|E\d{3})\d{0,2}"),
-    "ICD10CM": re.compile(r"[A-Z]\d[0-9A-Z][0-9A-Z]{0,4}"),
-    "ICD10": re.compile(r"[A-Z]\d{2}\d{0,3}"),
-}
 _SEVENTH = {
     **dict.fromkeys("ABC", "initial"),
     **dict.fromkeys("DEFGHJKMNPQR", "subsequent"),
@@ -61,34 +45,18 @@ class CodeVerdict:
         return self.status in ("initial", "subsequent") and not self.reason
 
 
-def normalize_code(code: str) -> str:
-    """Upper case, without dots, blanks and dashes: ``" s22.41xa "`` to ``"S2241XA"``."""
-    return re.sub(r"[\s.\-_]", "", code).upper()
-
-
-def normalize_vocabulary(name: str) -> str:
-    """A site's name for a code system to ICD9CM, ICD10CM or ICD10; "" if it is none of them."""
-    return _VOCABULARY_NAMES.get(re.sub(r"[^A-Z0-9]", "", name.upper()), "")
-
-
-def is_parsable(code: str, vocabulary: str) -> bool:
-    """Whether a row holds a code of its vocabulary at all."""
-    shape = _SHAPE.get(normalize_vocabulary(vocabulary))
-    return shape is not None and shape.fullmatch(normalize_code(code)) is not None
-
-
 def classify_code(code: str, vocabulary: str, definition: Definition) -> CodeVerdict:
     """What a code says about a finding.
 
     Shortened codes count with the branch they stand in (``S22.4`` without side or encounter),
     missing X padding is no obstacle (``S22.31A``), nor are dots and case.
     """
-    plain, system = normalize_code(code), normalize_vocabulary(vocabulary)
+    plain, system = normalize_code(code), code_system(code, vocabulary)
     code_set = definition.codes.get(system)
     base = {"finding": definition.name, "code": plain, "vocabulary": system or vocabulary}
     if code_set is None or not is_parsable(plain, system):
         return CodeVerdict(**base, status="", reason="unparsable")
-    entry = _branch(plain, code_set)
+    entry = code_set.branch(plain)
     if entry is None:
         return CodeVerdict(**base, status="", reason=NOT_RELATED)
     if entry.reason:
@@ -142,18 +110,6 @@ def describe_verdict(verdict: CodeVerdict) -> str:
     }
     detail = words.get(verdict.reason, f"is {verdict.reason.replace('_', ' ')} ({verdict.branch})")
     return f"{verdict.code} is no {finding}: it {detail}"
-
-
-def _branch(plain: str, code_set: CodeSet) -> CodePrefix | None:
-    """The longest branch that holds a code; an exclusion wins over an equally long inclusion."""
-    best: CodePrefix | None = None
-    for entry in (*code_set.exclude, *code_set.include):
-        branch = normalize_code(entry.code)
-        if plain.startswith(branch) and (
-            best is None or len(branch) > len(normalize_code(best.code))
-        ):
-            best = entry
-    return best
 
 
 def _seventh(plain: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from nlp_labeling.definition import Definitions, load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import Mention, labeler
 from nlp_labeling.note_summary import NOT_MENTIONED, is_counted, summarize_note
@@ -85,7 +86,7 @@ def label_notes(
     output_path: Path | str,
     summary_path: Path | str | None = None,
     *,
-    findings: Sequence[str] | None = None,
+    definitions: Definitions | None = None,
     processes: int = 1,
 ) -> LabelingReport:
     """Label every note of a file.
@@ -101,8 +102,9 @@ def label_notes(
     source, target = Path(input_path), Path(output_path)
     summary = None if summary_path is None else Path(summary_path)
     _check_paths(source, target, summary)
-    labels = labeler(None if findings is None else tuple(findings))
-    names = tuple(definition.name for definition in labels.definitions)
+    chosen = load_definitions() if definitions is None else definitions
+    labeler(chosen)
+    names = chosen.findings
     report = LabelingReport()
     quarantined: list[_Note] = []
     seen: set[str] = set()
@@ -111,7 +113,7 @@ def label_notes(
         _Writer(summary, SUMMARY_SCHEMA) as summary_writer,
     ):
         batches = _checked_batches(source, report, quarantined, seen)
-        for notes, found in _label_batches(batches, names, processes):
+        for notes, found in _label_batches(batches, chosen, processes):
             report.n_notes += len(notes)
             report.n_keyword_notes += sum(mentions is not None for mentions in found)
             rows, verdicts = _rows(notes, found, names)
@@ -128,10 +130,10 @@ def label_notes(
 
 
 def label_texts(
-    texts: Sequence[str], findings: Sequence[str] | None = None
+    texts: Sequence[str], definitions: Definitions | None = None
 ) -> list[list[Mention] | None]:
     """The mentions of each text; None where the keyword prefilter already rules the note out."""
-    labels = labeler(None if findings is None else tuple(findings))
+    labels = labeler(definitions)
     pattern = keyword_pattern(labels.definitions)
     column = pa.array(texts, pa.large_string())
     hits = pc.match_substring_regex(column, pattern).to_pylist()
@@ -139,16 +141,16 @@ def label_texts(
 
 
 def _label_batches(
-    batches: Iterable[list[_Note]], findings: tuple[str, ...], processes: int
+    batches: Iterable[list[_Note]], definitions: Definitions, processes: int
 ) -> Iterator[tuple[list[_Note], list[list[Mention] | None]]]:
     if processes <= 1:
         for notes in batches:
-            yield notes, label_texts([note.text for note in notes], findings)
+            yield notes, label_texts([note.text for note in notes], definitions)
         return
     with ProcessPoolExecutor(processes) as pool:
         pending: list[tuple[list[_Note], Any]] = []
         for notes in batches:
-            pending.append((notes, pool.submit(label_texts, [n.text for n in notes], findings)))
+            pending.append((notes, pool.submit(label_texts, [n.text for n in notes], definitions)))
             if len(pending) > 2 * processes:
                 first, future = pending.pop(0)
                 yield first, future.result()

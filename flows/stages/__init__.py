@@ -28,6 +28,7 @@ from flows.stages.hospital import (
 from flows.stages.labelling import (
     build_cohort,
     definitions,
+    diff_labels,
     draw_annotation_sample,
     label,
     label_notes,
@@ -47,6 +48,7 @@ __all__ = [
     "compare",
     "counts",
     "definitions",
+    "diff_labels",
     "draw_annotation_sample",
     "evaluate",
     "export_dicom",
