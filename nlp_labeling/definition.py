@@ -22,12 +22,18 @@ from warehouse_schema.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePrefix:
-    """One branch of a vocabulary's hierarchy: ``code`` and all its descendants."""
+    """One branch of a vocabulary's hierarchy: ``code`` and all its descendants.
+
+    ``status`` or ``wound`` may be a rule for reading them off the code: ``seventh_character``
+    (ICD-10-CM) and ``fifth_character`` (WHO ICD-10: 0 closed, 1 open). ``title`` is the official
+    one where no table of the vocabulary is at hand.
+    """
 
     code: str
     status: str = ""
     wound: str = "unknown"
     reason: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ class IncludedBranch(_Section):
     code: Text
     status: Literal["initial", "subsequent", "sequela", "seventh_character"]
     wound: Literal["closed", "open", "unknown", "fifth_character"] = "unknown"
+    title: StrictStr = ""
 
 
 class ExcludedBranch(_Section):
@@ -68,6 +69,7 @@ class ExcludedBranch(_Section):
         "other_site",
         "unspecific",
     ]
+    title: StrictStr = ""
 
 
 class Sides(_Section):

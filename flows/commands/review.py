@@ -91,6 +91,27 @@ def diff_labels(
     )
 
 
+def code_listing(
+    context: typer.Context,
+    branch: Annotated[
+        str | None,
+        typer.Argument(help="A branch (807) or a range (800-829); all fractures by default."),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the list there as CSV.")
+    ] = None,
+) -> None:
+    """List the warehouse's fracture codes: which count, which do not, and why."""
+    from flows.query_output import encoded, print_table, write_file
+
+    rows = stages.list_codes(settings_of(context), branch=branch)
+    if output is None:
+        print_table(console(), rows)
+        return
+    write_file(output, encoded(rows, "csv"))
+
+
 def review_sample(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="New file for the reviewers.")],

@@ -33,6 +33,7 @@ from flows.stages.labelling import (
     label,
     label_notes,
     labelled_findings,
+    list_codes,
     mine,
     preview_labels,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "label_notes",
     "labelled_findings",
     "link",
+    "list_codes",
     "measure_agreement",
     "mine",
     "newest_run",

@@ -11,6 +11,8 @@ from flows.stages.opening import open_store
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from flows.settings import Settings
     from nlp_labeling.definition import Definitions
     from nlp_labeling.label_diff import LabelDiff
@@ -58,6 +60,13 @@ def diff_labels(settings: Settings, *, before: str | int, after: str | int | Non
     from nlp_labeling.label_diff import diff_labels as compare
 
     return compare(store=open_store(settings), before=before, after=after)
+
+
+def list_codes(settings: Settings, *, branch: str | None) -> pa.Table:
+    """The warehouse's fracture codes, each with the reason why it counts or not."""
+    from nlp_labeling.code_listing import list_codes as listed
+
+    return listed(store=open_store(settings), definitions=definitions(settings), branch=branch)
 
 
 def build_cohort(settings: Settings, *, progress: Progress = SILENT) -> Counts:

@@ -25,7 +25,7 @@ COMMANDS = [
     *("reader-agreement", "build-cohort"),
     *("train", "predict", "evaluate", "report"),
     *("forget-patient", "export-dicom"),
-    *("explain", "diff-labels", "review-sample", "review-import"),
+    *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
 ]
 
 
