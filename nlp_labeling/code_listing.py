@@ -32,7 +32,8 @@ LISTING_SCHEMA = pa.schema(
 def list_codes(*, store: Store, definitions: Definitions, branch: str | None = None) -> pa.Table:
     """Rows of ``LISTING_SCHEMA``: every fracture code in ``diagnoses``, and every unreadable one.
 
-    Codes are counted over all spellings. Findings to which a code says the same share a row.
+    Codes are counted over all spellings. Findings to which a code says the same share a row;
+    those to which it has nothing to say have none.
 
     Args:
         store: The store.
@@ -65,10 +66,10 @@ def _lines(
     vocabulary: str, code: str, counts: Counter[bool], definitions: Definitions
 ) -> list[dict[str, Any]]:
     verdicts = [classify_code(code, vocabulary, definition) for definition in definitions]
-    if all(verdict.reason == NOT_RELATED for verdict in verdicts):
-        return []
     alike: dict[tuple[bool, str, str], list[CodeVerdict]] = {}
     for verdict in verdicts:
+        if verdict.reason == NOT_RELATED:
+            continue
         key = (verdict.is_evidence, verdict.laterality, describe_verdict(verdict))
         alike.setdefault(key, []).append(verdict)
     return [
