@@ -65,7 +65,12 @@ def _who_leaves(definition: Definition) -> dict[str, str]:
 
 
 def _code_set(definition: Definition, vocabulary: str, leaves: Mapping[str, str]) -> Iterator[str]:
-    verdicts = {code: classify_code(code, vocabulary, definition) for code in leaves}
+    code_set = definition.codes[vocabulary]
+    verdicts = {
+        code: classify_code(code, vocabulary, definition)
+        for code in leaves
+        if code_set.branch(normalize_code(code)) is not None
+    }
     inside = [code for code, verdict in verdicts.items() if verdict.status]
     yield f"### {definition.title}: {_NAMES[vocabulary]}, in ({len(inside)} codes)"
     yield "\n".join(
@@ -75,10 +80,9 @@ def _code_set(definition: Definition, vocabulary: str, leaves: Mapping[str, str]
             *(_inside_row(code, leaves[code], verdicts[code]) for code in inside),
         ]
     )
-    branches = {normalize_code(entry.code) for entry in definition.codes[vocabulary].exclude}
     outside: dict[str, list[str]] = defaultdict(list)
     for code, verdict in verdicts.items():
-        if not verdict.status and normalize_code(verdict.branch) in branches:
+        if not verdict.status:
             outside[verdict.branch].append(code)
     yield f"### {definition.title}: {_NAMES[vocabulary]}, neighbours kept out"
     rows = ["| code | official title | why |", "|---|---|---|"]

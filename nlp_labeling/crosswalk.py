@@ -29,7 +29,10 @@ def find_missteps(
 ) -> list[Misstep]:
     """Faults of a crosswalk's pairs from ``vocabulary`` to the other one, by code."""
     found: dict[tuple[str, str], list[str]] = {}
+    here, there = definition.codes[vocabulary], definition.codes[OTHER_SYSTEM[vocabulary]]
     for code, target in pairs:
+        if here.branch(code) is None and there.branch(target) is None:
+            continue
         before = classify_code(code, vocabulary, definition)
         after = classify_code(target, OTHER_SYSTEM[vocabulary], definition)
         fault = _fault(before, after)

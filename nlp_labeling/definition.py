@@ -13,7 +13,13 @@ from functools import cache
 from pathlib import Path
 
 from nlp_labeling.data_file import DataFile, list_files, read_file
-from nlp_labeling.definition_file import DefinitionFile, Terms, check_definition
+from nlp_labeling.definition_file import (
+    DefinitionFile,
+    ExcludedBranch,
+    IncludedBranch,
+    Terms,
+    check_definition,
+)
 from nlp_labeling.definition_overlap import refuse_overlap
 from nlp_labeling.rule import RuleSet, parse_rules
 from nlp_labeling.vocabulary import normalize_code
@@ -24,12 +30,13 @@ from warehouse_schema.errors import ConfigurationError
 class CodePrefix:
     """One branch of a vocabulary's hierarchy: ``code`` and all its descendants.
 
-    ``status`` or ``wound`` may be a rule for reading them off the code: ``seventh_character``
-    (ICD-10-CM) and ``fifth_character`` (WHO ICD-10: 0 closed, 1 open). ``title`` is the official
-    one where no table of the vocabulary is at hand.
+    ``plain`` is the code normalised. ``status`` or ``wound`` may be a rule for reading them off the
+    code: ``seventh_character`` (ICD-10-CM) and ``fifth_character`` (WHO ICD-10: 0 closed, 1 open).
+    ``title`` is the official one where no table of the vocabulary is at hand.
     """
 
     code: str
+    plain: str
     status: str = ""
     wound: str = "unknown"
     reason: str = ""
@@ -49,12 +56,8 @@ class CodeSet:
 
     def branch(self, plain: str) -> CodePrefix | None:
         """The longest branch that holds a normalised code."""
-        entries = [
-            entry
-            for entry in (*self.exclude, *self.include)
-            if plain.startswith(normalize_code(entry.code))
-        ]
-        return max(entries, key=lambda entry: len(normalize_code(entry.code)), default=None)
+        entries = [e for e in (*self.exclude, *self.include) if plain.startswith(e.plain)]
+        return max(entries, key=lambda entry: len(entry.plain), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +238,8 @@ def _definition(file: DataFile) -> Definition:
         is_numbered=terms.numbered,
         codes={
             vocabulary: CodeSet(
-                include=tuple(CodePrefix(**entry.model_dump()) for entry in code_set.include),
-                exclude=tuple(CodePrefix(**entry.model_dump()) for entry in code_set.exclude),
+                include=tuple(_prefix(entry) for entry in code_set.include),
+                exclude=tuple(_prefix(entry) for entry in code_set.exclude),
                 sides=code_set.sides.model_dump(exclude_none=True),
             )
             for vocabulary, code_set in body.codes.given().items()
@@ -251,6 +254,10 @@ def _definition(file: DataFile) -> Definition:
         weights=body.weights.model_dump(),
         shares_with=tuple(body.shares_with),
     )
+
+
+def _prefix(entry: IncludedBranch | ExcludedBranch) -> CodePrefix:
+    return CodePrefix(plain=normalize_code(entry.code), **entry.model_dump())
 
 
 def _terms(terms: Terms, name: str) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from nlp_labeling.data_file import DataFile, Key
 from nlp_labeling.definition_file import TERM_KINDS
-from nlp_labeling.vocabulary import normalize_code
 
 if TYPE_CHECKING:
     from nlp_labeling.definition import CodePrefix, CodeSet, Definition
@@ -68,10 +67,10 @@ def _shared_codes(first: Definition, second: Definition) -> Iterator[tuple[Key, 
             )
             if inner is not None:
                 key: Key = ("codes", vocabulary, "include", order)
-                narrow = max(entry.code, inner.code, key=lambda code: len(normalize_code(code)))
-                yield key, f"{vocabulary} {narrow}"
+                narrow = max(entry, inner, key=lambda one: len(one.plain))
+                yield key, f"{vocabulary} {narrow.code}"
 
 
 def _inside(entry: CodePrefix, code_set: CodeSet) -> CodePrefix | None:
-    branch = code_set.branch(normalize_code(entry.code))
+    branch = code_set.branch(entry.plain)
     return branch if branch is not None and not branch.reason else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 VOCABULARIES = ("ICD9CM", "ICD10CM", "ICD10")
 _NAMES = {
@@ -26,7 +25,6 @@ _SHAPES = {
 _ONLY_CLINICAL_MODIFICATION = re.compile(r"[A-Z]\d[0-9A-Z][0-9A-Z]{0,3}[A-Z]")
 
 
-@lru_cache(maxsize=200_000)
 def normalize_code(code: str) -> str:
     """Upper case, without dots, blanks and dashes: ``" s22.41xa "`` to ``"S2241XA"``."""
     return re.sub(r"[\s.\-_]", "", code).upper()

@@ -30,6 +30,11 @@ def titles(vocabulary: str) -> dict[str, str]:
     return read_titles(TABLES, vocabulary)
 
 
+@cache
+def crosswalk(vocabulary: str) -> list[tuple[str, str]]:
+    return list(read_crosswalk(TABLES, vocabulary))
+
+
 def evidence_codes(vocabulary: str, definition: Definition) -> dict[str, str]:
     return {
         code: text
@@ -74,9 +79,7 @@ def test_no_leaf_is_forgotten(definition: Definition, word: str, vocabulary: str
 @needs_tables
 @pytest.mark.parametrize("vocabulary", ["ICD9CM", "ICD10CM"])
 def test_every_fracture_of_another_bone_is_told_by_its_category(vocabulary: str) -> None:
-    others = (
-        r"tooth|dental|penis|perine|without current|late effect|history|aftercare|convalescence"
-    )
+    others = r"tooth|dental|penis|without current|late effect|history|aftercare|convalescence"
     untold = [
         code
         for code, text in titles(vocabulary).items()
@@ -96,7 +99,7 @@ def test_every_branch_is_in_the_official_table(vocabulary: str, definition: Defi
     empty = [
         entry.code
         for entry in (*code_set.include, *code_set.exclude)
-        if not any(leaf.startswith(normalize_code(entry.code)) for leaf in leaves)
+        if not any(leaf.startswith(entry.plain) for leaf in leaves)
     ]
     assert empty == []
 
@@ -118,7 +121,7 @@ def test_every_branch_is_in_the_official_table(vocabulary: str, definition: Defi
 def test_the_crosswalk_goes_wrong(
     definition: Definition, vocabulary: str, code: str, fault: str, target: str
 ) -> None:
-    steps = find_missteps(read_crosswalk(TABLES, vocabulary), vocabulary, definition)
+    steps = find_missteps(crosswalk(vocabulary), vocabulary, definition)
     (step,) = [step for step in steps if step.source.code == code]
     assert step.fault == fault
     assert target in step.targets
