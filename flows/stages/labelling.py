@@ -98,7 +98,12 @@ def label_notes(
 
     progress.start("label-notes", None)
     report = label_file(
-        notes, output, summary, definitions=definitions(settings), processes=settings.n_processes
+        notes,
+        output,
+        summary,
+        definitions=definitions(settings),
+        processes=settings.n_processes,
+        progress=progress,
     )
     progress.finish()
     return counts(report)
