@@ -75,6 +75,7 @@ for panel, name, function in (
     (WAREHOUSE, "sql", warehouse.sql),
     (WAREHOUSE, "prune-cache", hospital.prune_cache),
     (WAREHOUSE, "explain", review.explain),
+    (WAREHOUSE, "code-listing", review.code_listing),
     (WAREHOUSE, "diff-labels", review.diff_labels),
     (PRIVACY, "forget-patient", privacy.forget_patient),
     (PRIVACY, "export-dicom", privacy.export_dicom),

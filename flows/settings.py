@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     pacs_is_kept: bool = Field(False, description="Keep pulled files after they were read.")
     box_file: Path | None = Field(None, description="Readers' boxes, read by relabel.")
     findings: NAMES | None = Field(None, description="Findings to label; all by default.")
+    rules_folder: Path | None = Field(None, description="Your own definitions and rules.")
     as_of: datetime | None = Field(None, description="Clock of the labels; now by default.")
     size_px: int = Field(1024, ge=64, le=4096, description="Side of the cached square film.")
     seed: int = Field(0, ge=0, description="Seed of folds, samples and training.")

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.note_files import label_notes
-from nlp_labeling.rule import definition_hash
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-__all__ = ["definition_hash", "keyword_pattern", "label_notes", "pipeline"]
+__all__ = ["keyword_pattern", "label_notes", "pipeline"]
 
 
 def pipeline(findings: Sequence[str] | None = None) -> Language:

@@ -7,35 +7,22 @@ years in real extracts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
-from nlp_labeling.definition import CodePrefix, CodeSet, Definition, load_definitions
+from nlp_labeling.data_file import SHIPPED, read_file
+from nlp_labeling.definition import CodeSet, Definition
+from nlp_labeling.vocabulary import code_system, is_parsable, normalize_code
 
-NOT_RELATED = "not_related"
-_VOCABULARY_NAMES = {
-    "ICD9": "ICD9CM",
-    "ICD9CM": "ICD9CM",
-    "ICD9CMDX": "ICD9CM",
-    "9": "ICD9CM",
-    "ICD10CM": "ICD10CM",
-    "ICD10CMDX": "ICD10CM",
-    "10": "ICD10CM",
-    "ICD10": "ICD10",
-    "ICD10WHO": "ICD10",
-    "WHOICD10": "ICD10",
-}
-_SHAPE = {
-    "ICD9CM": re.compile(r"(?:\d{3}|V\d{2}|E\d{3})\d{0,2}"),
-    "ICD10CM": re.compile(r"[A-Z]\d[0-9A-Z][0-9A-Z]{0,4}"),
-    "ICD10": re.compile(r"[A-Z]\d{2}\d{0,3}"),
-}
+NOT_RELATED, OTHER_SITE = "not_related", "other_site"
 _SEVENTH = {
     **dict.fromkeys("ABC", "initial"),
     **dict.fromkeys("DEFGHJKMNPQR", "subsequent"),
     "S": "sequela",
 }
 _OPEN = frozenset("BCEFHJMNQR")
+_FIFTH = {"0": "closed", "1": "open"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +30,8 @@ class CodeVerdict:
     """What one diagnosis row says about one finding.
 
     ``status``: initial, subsequent, sequela, or "" where it is not the finding; ``reason`` says why
-    a code is no evidence for an acute fracture ("" where it is).
+    a code is no evidence for an acute fracture ("" where it is); ``branch`` is the definition's
+    branch that decided, or the category of the fracture that a code outside all of them tells.
     """
 
     finding: str
@@ -61,41 +49,29 @@ class CodeVerdict:
         return self.status in ("initial", "subsequent") and not self.reason
 
 
-def normalize_code(code: str) -> str:
-    """Upper case, without dots, blanks and dashes: ``" s22.41xa "`` to ``"S2241XA"``."""
-    return re.sub(r"[\s.\-_]", "", code).upper()
-
-
-def normalize_vocabulary(name: str) -> str:
-    """A site's name for a code system to ICD9CM, ICD10CM or ICD10; "" if it is none of them."""
-    return _VOCABULARY_NAMES.get(re.sub(r"[^A-Z0-9]", "", name.upper()), "")
-
-
-def is_parsable(code: str, vocabulary: str) -> bool:
-    """Whether a row holds a code of its vocabulary at all."""
-    shape = _SHAPE.get(normalize_vocabulary(vocabulary))
-    return shape is not None and shape.fullmatch(normalize_code(code)) is not None
-
-
 def classify_code(code: str, vocabulary: str, definition: Definition) -> CodeVerdict:
     """What a code says about a finding.
 
     Shortened codes count with the branch they stand in (``S22.4`` without side or encounter),
     missing X padding is no obstacle (``S22.31A``), nor are dots and case.
     """
-    plain, system = normalize_code(code), normalize_vocabulary(vocabulary)
-    code_set = definition.codes.get(system)
+    plain, system = normalize_code(code), code_system(code, vocabulary)
     base = {"finding": definition.name, "code": plain, "vocabulary": system or vocabulary}
-    if code_set is None or not is_parsable(plain, system):
+    if not is_parsable(plain, system):
         return CodeVerdict(**base, status="", reason="unparsable")
-    entry = _branch(plain, code_set)
-    if entry is None:
-        return CodeVerdict(**base, status="", reason=NOT_RELATED)
+    code_set = definition.codes.get(system)
+    entry = None if code_set is None else code_set.branch(plain)
+    if code_set is None or entry is None:
+        category = fracture_category(plain, system)
+        reason = OTHER_SITE if category else NOT_RELATED
+        return CodeVerdict(**base, status="", reason=reason, branch=category)
     if entry.reason:
         return CodeVerdict(**base, status="", reason=entry.reason, branch=entry.code)
     status, wound = entry.status, entry.wound
     if status == "seventh_character":
         status, wound = _seventh(plain)
+    elif wound == "fifth_character":
+        wound = _FIFTH.get(plain[4:5], "unknown")
     return CodeVerdict(
         **base,
         status=status,
@@ -106,54 +82,37 @@ def classify_code(code: str, vocabulary: str, definition: Definition) -> CodeVer
     )
 
 
-def explain_codes(
-    rows: Iterable[tuple[str, str]], definitions: Sequence[Definition] | None = None
-) -> list[CodeVerdict]:
-    """The verdict of every definition on every (code, vocabulary) row."""
-    chosen = load_definitions() if definitions is None else definitions
-    return [classify_code(code, name, definition) for code, name in rows for definition in chosen]
+@cache
+def fracture_categories() -> Mapping[str, Mapping[str, str]]:
+    """The bone of every category of fractures, by vocabulary and normalised category."""
+    values = read_file(SHIPPED / "fracture_categories.toml").values
+    return {
+        system: {normalize_code(category): bone for category, bone in bones.items()}
+        for system, bones in values.items()
+    }
 
 
-def fracture_code_listing(
-    rows: Iterable[tuple[str, str]], definitions: Sequence[Definition] | None = None
-) -> list[CodeVerdict]:
-    """Every ICD-9-CM code in 800-829 (all fractures) with the reason why it is in or out."""
-    return explain_codes(
-        [
-            (code, name)
-            for code, name in rows
-            if normalize_vocabulary(name) == "ICD9CM"
-            and re.match(r"8[0-2]\d", normalize_code(code)) is not None
-        ],
-        definitions,
-    )
+def fracture_category(plain: str, system: str) -> str:
+    """The longest category of fractures that a normalised code stands in; "" for no fracture."""
+    bones = fracture_categories().get(system, {})
+    heads = (plain[:length] for length in range(len(plain), 2, -1))
+    return next((head for head in heads if head in bones), "")
 
 
 def describe_verdict(verdict: CodeVerdict) -> str:
-    """A verdict in words, for listings."""
-    finding = verdict.finding.replace("_", " ")
+    """Why a code is in or out, in words, for listings."""
     if verdict.is_evidence:
-        return f"{verdict.code} means {finding} ({verdict.status} encounter)"
+        return f"{verdict.status} encounter (branch {verdict.branch})"
+    plain = normalize_code(verdict.branch)
+    category = fracture_category(plain, verdict.vocabulary)
+    bone = fracture_categories().get(verdict.vocabulary, {}).get(category, "")
     words = {
-        NOT_RELATED: "lies outside every branch of the definition",
-        "other_site": f"is a neighbouring branch ({verdict.branch}) of another site",
-        "unspecific": f"names no single site (branch {verdict.branch})",
-        "unparsable": "is not a code of its vocabulary",
+        NOT_RELATED: "no fracture",
+        OTHER_SITE: f"another bone: {verdict.branch} {bone}".rstrip(),
+        "unspecific": f"names no single bone: {verdict.branch} {bone}".rstrip(),
+        "unparsable": "no code of its vocabulary",
     }
-    detail = words.get(verdict.reason, f"is {verdict.reason.replace('_', ' ')} ({verdict.branch})")
-    return f"{verdict.code} is no {finding}: it {detail}"
-
-
-def _branch(plain: str, code_set: CodeSet) -> CodePrefix | None:
-    """The longest branch that holds a code; an exclusion wins over an equally long inclusion."""
-    best: CodePrefix | None = None
-    for entry in (*code_set.exclude, *code_set.include):
-        branch = normalize_code(entry.code)
-        if plain.startswith(branch) and (
-            best is None or len(branch) > len(normalize_code(best.code))
-        ):
-            best = entry
-    return best
+    return words.get(verdict.reason, f"{verdict.reason.replace('_', ' ')} ({verdict.branch})")
 
 
 def _seventh(plain: str) -> tuple[str, str]:

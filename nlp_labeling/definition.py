@@ -6,40 +6,41 @@ window and the evidence weights. The code below knows no finding by name.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from warehouse_schema.errors import ConfigurationError
-
-DEFINITION_FOLDER = Path(__file__).parent / "definitions"
-VOCABULARIES = ("ICD9CM", "ICD10CM", "ICD10")
-CODE_STATUSES = ("initial", "subsequent", "sequela", "seventh_character")
-EXCLUSION_REASONS = (
-    "pathological",
-    "birth",
-    "sequela",
-    "history",
-    "rule_out",
-    "aftercare",
-    "stress",
-    "resuscitation",
-    "other_site",
-    "unspecific",
+from nlp_labeling.data_file import DataFile, list_files, read_file
+from nlp_labeling.definition_file import (
+    DefinitionFile,
+    ExcludedBranch,
+    IncludedBranch,
+    Terms,
+    check_definition,
 )
+from nlp_labeling.definition_overlap import refuse_overlap
+from nlp_labeling.rule import RuleSet, parse_rules
+from nlp_labeling.vocabulary import normalize_code
+from warehouse_schema.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodePrefix:
-    """One branch of a vocabulary's hierarchy: ``code`` and all its descendants."""
+    """One branch of a vocabulary's hierarchy: ``code`` and all its descendants.
+
+    ``plain`` is the code normalised. ``status`` or ``wound`` may be a rule for reading them off the
+    code: ``seventh_character`` (ICD-10-CM) and ``fifth_character`` (WHO ICD-10: 0 closed, 1 open).
+    ``title`` is the official one where no table of the vocabulary is at hand.
+    """
 
     code: str
+    plain: str
     status: str = ""
     wound: str = "unknown"
     reason: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,11 @@ class CodeSet:
     include: tuple[CodePrefix, ...]
     exclude: tuple[CodePrefix, ...]
     sides: Mapping[str, str]
+
+    def branch(self, plain: str) -> CodePrefix | None:
+        """The longest branch that holds a normalised code."""
+        entries = [e for e in (*self.exclude, *self.include) if plain.startswith(e.plain)]
+        return max(entries, key=lambda entry: len(entry.plain), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,40 +92,98 @@ class Definition:
     codes: Mapping[str, CodeSet]
     linkage: Linkage
     weights: Mapping[str, float]
+    shares_with: tuple[str, ...] = ()
 
 
-Definitions = tuple[Definition, ...]
+@dataclass(frozen=True, slots=True, eq=False)
+class Definitions(Sequence[Definition]):
+    """Some findings in order of name, the rules their notes are read with, and the hash of both.
+
+    ``definition_hash`` is the SHA-256 over all definition and rule files in force, those of other
+    findings included; it stands in every mention, evidence and label row.
+    """
+
+    chosen: tuple[Definition, ...]
+    rules: RuleSet
+    definition_hash: str
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The names of the definitions."""
+        return tuple(definition.name for definition in self.chosen)
+
+    def only(self, findings: Sequence[str] | None) -> Definitions:
+        """The definitions named in ``findings``; all of them for None.
+
+        Raises:
+            ConfigurationError: a finding has no definition.
+        """
+        if findings is None:
+            return self
+        by_name = {definition.name: definition for definition in self.chosen}
+        unknown = sorted(set(findings) - by_name.keys())
+        if unknown or not findings:
+            raise ConfigurationError(
+                f"findings: {', '.join(unknown) or 'empty'} has no definition; known are "
+                f"{', '.join(sorted(by_name))}. A new one is a file definitions/NAME.toml in the "
+                "rules_folder."
+            )
+        chosen = tuple(by_name[name] for name in sorted(set(findings)))
+        return Definitions(chosen, self.rules, self.definition_hash)
+
+    def __getitem__(self, index: int) -> Definition:  # type: ignore[override]
+        """One definition by its place."""
+        return self.chosen[index]
+
+    def __iter__(self) -> Iterator[Definition]:
+        """All of them."""
+        return iter(self.chosen)
+
+    def __len__(self) -> int:
+        """Number of findings."""
+        return len(self.chosen)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal where files and findings are."""
+        return isinstance(other, Definitions) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        """By files and findings."""
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, tuple[str, ...]]:
+        return self.definition_hash, self.findings
 
 
 def load_definitions(
-    findings: Sequence[str] | None = None, *, folder: Path = DEFINITION_FOLDER
+    findings: Sequence[str] | None = None, *, folder: Path | None = None
 ) -> Definitions:
-    """The definitions named in ``findings`` (all for None) in order of name.
+    """The definitions named in ``findings`` (all for None) in order of name, with the rules.
+
+    Args:
+        findings: Names of findings.
+        folder: A hospital's own folder with ``definitions/*.toml`` and ``rules/*.toml``. They are
+            added to the shipped ones; a file takes the place of the shipped one of its name.
 
     Raises:
-        ConfigurationError: a finding has no definition, or see ``read_definitions``.
+        ConfigurationError: a finding has no definition; a file is not TOML or holds a key or value
+            that is not allowed (line and column named); a definition lacks codes or terms; or two
+            definitions claim one term or one code.
     """
-    return select_definitions(read_definitions(folder), findings)
+    return _read(folder).only(findings)
 
 
 @cache
-def read_definitions(folder: Path) -> Definitions:
-    """All definitions of a folder in order of name.
-
-    Raises:
-        ConfigurationError: a file is not TOML (line and column named), a definition lacks codes
-            or terms, or two definitions claim one site term or one code.
-    """
-    definitions = tuple(
-        sorted(
-            (_definition(path, read_toml(path)) for path in sorted(folder.glob("*.toml"))),
-            key=lambda definition: definition.name,
-        )
+def _read(folder: Path | None) -> Definitions:
+    definition_files = [read_file(path) for path in list_files("definitions", folder)]
+    rule_files = [read_file(path) for path in list_files("rules", folder)]
+    read = [(file, _definition(file)) for file in definition_files]
+    refuse_overlap(read)
+    return Definitions(
+        tuple(sorted((definition for _, definition in read), key=lambda one: one.name)),
+        parse_rules(rule_files),
+        files_hash([*definition_files, *rule_files]),
     )
-    if not definitions:
-        raise ConfigurationError(f"No label definition in {folder.name}/; add one *.toml file.")
-    _refuse_overlap(definitions)
-    return definitions
 
 
 def shared_linkage(definitions: Sequence[Definition]) -> Linkage:
@@ -146,120 +210,55 @@ def shared_linkage(definitions: Sequence[Definition]) -> Linkage:
     )
 
 
-def select_definitions(
-    definitions: Sequence[Definition], findings: Sequence[str] | None
-) -> Definitions:
-    """The definitions named in ``findings``; all of them for None.
-
-    Raises:
-        ConfigurationError: a finding has no definition.
-    """
-    if findings is None:
-        return tuple(definitions)
-    by_name = {definition.name: definition for definition in definitions}
-    unknown = sorted(set(findings) - set(by_name))
-    if unknown or not findings:
-        raise ConfigurationError(
-            f"findings: {', '.join(unknown) or 'empty'} has no definition; known are "
-            f"{', '.join(sorted(by_name))}. Add nlp_labeling/definitions/NAME.toml for a new one."
-        )
-    return tuple(by_name[name] for name in sorted(set(findings)))
+def files_hash(files: Sequence[DataFile]) -> str:
+    """SHA-256 over names and bytes of files, whatever their line ends."""
+    digest = hashlib.sha256()
+    for file in files:
+        body = file.content.replace(b"\r\n", b"\n")
+        digest.update(f"{file.name}\0{len(body)}\0".encode())
+        digest.update(body)
+    return digest.hexdigest()
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary; an error in it becomes one line with line and column."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path.name}: not valid TOML: {error}.") from error
-
-
-def _definition(path: Path, raw: Mapping[str, Any]) -> Definition:
-    try:
-        terms, linkage = raw["terms"], raw["linkage"]
-        definition = Definition(
-            name=str(raw["name"]),
-            title=str(raw["title"]),
-            version=str(raw["version"]),
-            finding=_strings(terms, "finding"),
-            finding_weak=_strings(terms, "finding_weak"),
-            site=_strings(terms, "site"),
-            site_weak=_strings(terms, "site_weak"),
-            complete=_strings(terms, "complete"),
-            site_not_before=_strings(terms, "site_not_before"),
-            is_normal_site_negative=bool(terms.get("normal", False)),
-            is_numbered=bool(terms.get("numbered", False)),
-            codes={name: _code_set(path, name, body) for name, body in raw["codes"].items()},
-            linkage=Linkage(
-                hours_before_study=int(linkage["hours_before_study"]),
-                hours_after_study=int(linkage["hours_after_study"]),
-                closed_days_before_negative=int(linkage["closed_days_before_negative"]),
-                prefer=tuple(map(str, linkage["prefer"])),
-                ties=tuple(map(str, linkage["ties"])),
-            ),
-            weights={key: float(value) for key, value in raw["weights"].items()},
-        )
-    except KeyError as error:
-        raise ConfigurationError(f"{path.name}: {error.args[0]!r} is missing.") from error
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{path.name}: a value has the wrong type: {error}.") from error
-    _check_definition(path, definition)
-    return definition
-
-
-def _strings(table: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(v, str) and v.strip() for v in values):
-        raise ValueError(f"terms.{key} must be a list of non-empty strings")
-    return tuple(value.strip().lower() for value in values)
-
-
-def _code_set(path: Path, vocabulary: str, body: Mapping[str, Any]) -> CodeSet:
-    if vocabulary not in VOCABULARIES:
-        raise ConfigurationError(
-            f"{path.name}: code vocabulary {vocabulary!r} is unknown; allowed are "
-            f"{', '.join(VOCABULARIES)}."
-        )
-    include = tuple(CodePrefix(**entry) for entry in body.get("include", []))
-    exclude = tuple(CodePrefix(**entry) for entry in body.get("exclude", []))
-    for entry in include:
-        if entry.status not in CODE_STATUSES:
-            raise ConfigurationError(
-                f"{path.name}: status {entry.status!r} of code {entry.code} is unknown; allowed "
-                f"are {', '.join(CODE_STATUSES)}."
+def _definition(file: DataFile) -> Definition:
+    body = file.checked(DefinitionFile)
+    check_definition(file, body)
+    terms = body.terms
+    return Definition(
+        name=body.name,
+        title=body.title,
+        version=body.version,
+        finding=_terms(terms, "finding"),
+        finding_weak=_terms(terms, "finding_weak"),
+        site=_terms(terms, "site"),
+        site_weak=_terms(terms, "site_weak"),
+        complete=_terms(terms, "complete"),
+        site_not_before=_terms(terms, "site_not_before"),
+        is_normal_site_negative=terms.normal,
+        is_numbered=terms.numbered,
+        codes={
+            vocabulary: CodeSet(
+                include=tuple(_prefix(entry) for entry in code_set.include),
+                exclude=tuple(_prefix(entry) for entry in code_set.exclude),
+                sides=code_set.sides.model_dump(exclude_none=True),
             )
-    for entry in exclude:
-        if entry.reason not in EXCLUSION_REASONS:
-            raise ConfigurationError(
-                f"{path.name}: reason {entry.reason!r} of code {entry.code} is unknown; allowed "
-                f"are {', '.join(EXCLUSION_REASONS)}."
-            )
-    return CodeSet(include=include, exclude=exclude, sides=dict(body.get("sides", {})))
+            for vocabulary, code_set in body.codes.given().items()
+        },
+        linkage=Linkage(
+            hours_before_study=body.linkage.hours_before_study,
+            hours_after_study=body.linkage.hours_after_study,
+            closed_days_before_negative=body.linkage.closed_days_before_negative,
+            prefer=tuple(body.linkage.prefer),
+            ties=tuple(body.linkage.ties),
+        ),
+        weights=body.weights.model_dump(),
+        shares_with=tuple(body.shares_with),
+    )
 
 
-def _check_definition(path: Path, definition: Definition) -> None:
-    if not any(code_set.include for code_set in definition.codes.values()):
-        raise ConfigurationError(f"{path.name}: definition {definition.name} has no codes.")
-    if not definition.complete and not (definition.finding and definition.site):
-        raise ConfigurationError(
-            f"{path.name}: definition {definition.name} has no terms; give finding and site terms, "
-            "or complete terms."
-        )
+def _prefix(entry: IncludedBranch | ExcludedBranch) -> CodePrefix:
+    return CodePrefix(plain=normalize_code(entry.code), **entry.model_dump())
 
 
-def _refuse_overlap(definitions: Sequence[Definition]) -> None:
-    owners: dict[tuple[str, str], str] = {}
-    for definition in definitions:
-        claims = [("term", term) for term in (*definition.site, *definition.complete)]
-        claims += [
-            (vocabulary, entry.code.replace(".", "").upper())
-            for vocabulary, code_set in definition.codes.items()
-            for entry in code_set.include
-        ]
-        for claim in claims:
-            owner = owners.setdefault(claim, definition.name)
-            if owner != definition.name:
-                raise ConfigurationError(
-                    f"Definitions {owner} and {definition.name} overlap: both claim "
-                    f"{claim[0]} {claim[1]!r}. Leave it to one of them."
-                )
+def _terms(terms: Terms, name: str) -> tuple[str, ...]:
+    return tuple(term.strip().lower() for term in getattr(terms, name))

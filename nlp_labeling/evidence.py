@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from nlp_labeling.codes import NOT_RELATED, CodeVerdict, classify_code
+from nlp_labeling.codes import NOT_RELATED, OTHER_SITE, CodeVerdict, classify_code
 from nlp_labeling.combination import CodeVoice, Voice, merge_voices
 from nlp_labeling.definition import Definition
 from nlp_labeling.note_summary import decisive_mentions, is_counted, note_acuity, told_as_history
@@ -22,7 +22,7 @@ FILM, IMAGING, CLINICAL, CODE = (
     "code",
 )
 OWN_REPORT_HOURS = (-1, 48)
-_SILENT_REASONS = frozenset([NOT_RELATED, "other_site", "unparsable"])
+_SILENT_REASONS = frozenset([NOT_RELATED, OTHER_SITE, "unparsable"])
 _WEIGHT_NAMES = {
     FILM: "chest_film_report",
     IMAGING: "other_imaging_report",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nlp_labeling.combination import MEANINGS, RULE
+from nlp_labeling.definition import Definitions
 from nlp_labeling.link_reasoning import explain_links
 from nlp_labeling.passage import Passage, cut_passage
-from nlp_labeling.rule import definition_hash
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
@@ -71,7 +71,8 @@ class Explanation:
         findings: One entry per finding.
         version: Manifest version explained.
         is_text_shown: True where passages of notes are included.
-        is_outdated: True where the labels were given by other rules than those installed now.
+        current_hash: Hash of the definitions and rules in force.
+        is_outdated: True where the labels were given by others.
     """
 
     image: Mapping[str, Any]
@@ -79,6 +80,7 @@ class Explanation:
     findings: list[FindingTold]
     version: int
     is_text_shown: bool
+    current_hash: str
     is_outdated: bool
 
     @property
@@ -93,7 +95,12 @@ class Explanation:
 
 
 def explain_image(
-    *, store: Store, image_id: str, with_text: bool = False, at: str | int | None = None
+    *,
+    store: Store,
+    image_id: str,
+    definitions: Definitions,
+    with_text: bool = False,
+    at: str | int | None = None,
 ) -> Explanation:
     """Everything that led to the labels of ``image_id``.
 
@@ -103,6 +110,7 @@ def explain_image(
     Args:
         store: The store.
         image_id: Image.
+        definitions: The definitions in force, to tell whether the labels are theirs.
         with_text: Show passages of notes of real patients.
         at: Manifest version or time, the newest by default.
 
@@ -146,7 +154,8 @@ def explain_image(
         findings=findings,
         version=reader.version,
         is_text_shown=is_text_shown,
-        is_outdated=bool(known_rules - {definition_hash()}),
+        current_hash=definitions.definition_hash,
+        is_outdated=bool(known_rules - {definitions.definition_hash}),
     )
 
 

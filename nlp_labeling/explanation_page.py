@@ -5,7 +5,6 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nlp_labeling.explanation import Explanation
-from nlp_labeling.rule import definition_hash
 
 
 def explanation_page(explanation: Explanation) -> str:
@@ -19,9 +18,7 @@ def explanation_page(explanation: Explanation) -> str:
     )
     environment.filters["words"] = words
     environment.filters["when"] = when
-    return environment.get_template("explanation.html.j2").render(
-        explanation=explanation, current_hash=definition_hash()
-    )
+    return environment.get_template("explanation.html.j2").render(explanation=explanation)
 
 
 def words(name: object) -> str:

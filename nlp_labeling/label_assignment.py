@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from nlp_labeling.combination import Voices, combine
-from nlp_labeling.definition import Definition
+from nlp_labeling.definition import Definition, Definitions
 from nlp_labeling.evidence import Gathered, Records, gather_evidence
-from nlp_labeling.rule import definition_hash
 from warehouse_schema.progress import SILENT, Progress
 
 _SIGNS = {"positive": 1.0, "negative": -1.0}
@@ -31,7 +30,7 @@ def assign_labels(
     encounters: Sequence[Mapping[str, Any]],
     diagnoses: Sequence[dict[str, Any]],
     mentions: Sequence[dict[str, Any]],
-    definitions: Sequence[Definition],
+    definitions: Definitions,
     as_of_datetime: datetime,
     date_shifts: Mapping[str, int] | None = None,
     progress: Progress = SILENT,
@@ -49,7 +48,7 @@ def assign_labels(
         date_shifts: Days that a patient's dates are shifted by, 0 where none is given.
         progress: Listener.
     """
-    version = definition_hash()
+    version = definitions.definition_hash
     chosen = {row["image_id"]: row["encounter_id"] for row in links if row["is_chosen"]}
     ends = {row["encounter_id"]: row["end_datetime"] for row in encounters}
     records = Records.group(diagnoses, mentions)

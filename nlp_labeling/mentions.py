@@ -11,10 +11,11 @@ from functools import cache
 from nlp_labeling.anchors import Anchor, Target, describe_edit
 from nlp_labeling.attributes import AttributeRules, Attributes
 from nlp_labeling.context import Context, ContextRules, Cue
-from nlp_labeling.definition import Definition, load_definitions
+from nlp_labeling.definition import Definition, Definitions, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet, load_rules
+from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet
+from nlp_labeling.rule_examples import check_own_examples
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
 from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
 from nlp_labeling.targets import TargetFinder
@@ -279,9 +280,16 @@ class Labeler:
 
 
 @cache
-def labeler(findings: tuple[str, ...] | None = None) -> Labeler:
-    """The labeler over the shipped definitions and rules, compiled once per process."""
-    return Labeler(load_definitions(findings), load_rules())
+def labeler(definitions: Definitions | None = None) -> Labeler:
+    """The labeler over some definitions (the shipped ones for None), compiled once per process.
+
+    Raises:
+        ConfigurationError: an example of a hospital's own rule is not read as it says.
+    """
+    chosen = load_definitions() if definitions is None else definitions
+    labels = Labeler(chosen, chosen.rules)
+    check_own_examples(labels)
+    return labels
 
 
 def _is_kept(

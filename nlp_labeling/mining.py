@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nlp_labeling.definition import Definition, Definitions
+from nlp_labeling.definition import Definitions
 from nlp_labeling.mentions import Mention
 from nlp_labeling.note_files import label_texts
-from nlp_labeling.rule import definition_hash
 from warehouse_schema.code_version import code_hash
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.manifest import Manifest
@@ -188,11 +186,11 @@ def _with_heads(mentions: pa.Table, heads: pa.Table) -> pa.Table:
     return pa.table(columns, schema=NOTE_MENTIONS.schema)
 
 
-def labelling_configuration(definitions: Sequence[Definition]) -> dict[str, object]:
+def labelling_configuration(definitions: Definitions) -> dict[str, object]:
     """All but the records that decides mentions and labels."""
     return {
-        "definition_hash": definition_hash(),
-        "findings": _names(definitions),
+        "definition_hash": definitions.definition_hash,
+        "findings": definitions.findings,
         "code_hash": labelling_code_hash(),
     }
 
@@ -223,11 +221,11 @@ def latest_notes(notes: pa.Table) -> pa.Table:
 
 
 def mention_rows(
-    notes: pa.RecordBatch, definitions: Sequence[Definition], progress: Progress = SILENT
+    notes: pa.RecordBatch, definitions: Definitions, progress: Progress = SILENT
 ) -> list[dict[str, Any]]:
     """Rows of ``note_mentions`` for a batch of ``notes``."""
-    version = definition_hash()
-    found = label_texts(notes.column("text").to_pylist(), _names(definitions))
+    version = definitions.definition_hash
+    found = label_texts(notes.column("text").to_pylist(), definitions)
     heads = notes.select(list(_COPIED)).to_pylist()
     rows: list[dict[str, Any]] = []
     for head, mentions in zip(heads, found, strict=True):
@@ -270,7 +268,3 @@ def _row(note_id: str, order: int, mention: Mention, version: str) -> dict[str, 
 def _n_rows(manifest: Manifest, table: Table) -> int:
     version = manifest.tables.get(table.name)
     return 0 if version is None else version.n_rows
-
-
-def _names(definitions: Sequence[Definition]) -> tuple[str, ...]:
-    return tuple(definition.name for definition in definitions)

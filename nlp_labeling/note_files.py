@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
+from nlp_labeling.definition import Definitions, load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import Mention, labeler
+from nlp_labeling.note_source import Note, NoteSource
 from nlp_labeling.note_summary import NOT_MENTIONED, is_counted, summarize_note
-from nlp_labeling.note_text import decode_bytes
+from nlp_labeling.row_writer import RowWriter
 from warehouse_schema.errors import ArgumentError, InputError
+from warehouse_schema.progress import SILENT, Progress
 
 FORMATS = (".csv", ".jsonl", ".parquet")
-BATCH_ROWS = 20_000
-_COLUMNS = ("note_id", "text")
-_LARGE_CELL = 1 << 30
 
 MENTION_SCHEMA = pa.schema(
     [
@@ -72,66 +67,63 @@ class LabelingReport:
     quarantine_path: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
-    row: int
-    note_id: str
-    text: str
-    reason: str = ""
-
-
 def label_notes(
     input_path: Path | str,
     output_path: Path | str,
     summary_path: Path | str | None = None,
     *,
-    findings: Sequence[str] | None = None,
+    definitions: Definitions | None = None,
     processes: int = 1,
+    progress: Progress = SILENT,
 ) -> LabelingReport:
-    """Label every note of a file.
+    """Label every note of a file; memory does not grow with it.
 
     ``output_path`` gets one row per mention, ``summary_path`` one per note and finding with the
     assertion present, absent, uncertain or not_mentioned. Formats go by the suffix. Rows that hold
-    no note are written to ``OUTPUT.quarantine.csv`` with their reason, and counted.
+    no note are written to ``OUTPUT.quarantine.csv`` with their reason, and counted. All files
+    appear when the last note is read, or none.
 
     Raises:
-        InputError: the input is missing, empty, of another format, or lacks a column.
-        ArgumentError: an output has an unknown suffix or would overwrite the input.
+        InputError: the input is missing, empty, damaged, of another format, or lacks a column.
+        ArgumentError: an output has an unknown suffix, would overwrite the input, or cannot be
+            written.
     """
     source, target = Path(input_path), Path(output_path)
     summary = None if summary_path is None else Path(summary_path)
     _check_paths(source, target, summary)
-    labels = labeler(None if findings is None else tuple(findings))
-    names = tuple(definition.name for definition in labels.definitions)
+    chosen = load_definitions() if definitions is None else definitions
+    labeler(chosen)
     report = LabelingReport()
-    quarantined: list[_Note] = []
-    seen: set[str] = set()
+    quarantine = target.with_name(target.name + ".quarantine.csv")
     with (
-        _Writer(target, MENTION_SCHEMA) as mention_writer,
-        _Writer(summary, SUMMARY_SCHEMA) as summary_writer,
+        RowWriter(target, MENTION_SCHEMA) as mention_writer,
+        RowWriter(summary, SUMMARY_SCHEMA) as summary_writer,
+        RowWriter(quarantine, QUARANTINE_SCHEMA, is_lazy=True) as bad_writer,
     ):
-        batches = _checked_batches(source, report, quarantined, seen)
-        for notes, found in _label_batches(batches, names, processes):
+        notes_in = NoteSource(source, lambda bad: bad_writer.write(_quarantine_rows(bad)))
+        for notes, found in _label_batches(notes_in.batches(), chosen, processes):
             report.n_notes += len(notes)
             report.n_keyword_notes += sum(mentions is not None for mentions in found)
-            rows, verdicts = _rows(notes, found, names)
+            rows, verdicts = _rows(notes, found, chosen.findings)
             report.n_mentions += len(rows)
             mention_writer.write(rows)
             summary_writer.write(verdicts)
-    if quarantined:
-        report.quarantine_path = target.with_name(target.name + ".quarantine.csv")
-        with _Writer(report.quarantine_path, QUARANTINE_SCHEMA) as writer:
-            writer.write(
-                [{"row": n.row, "note_id": n.note_id, "reason": n.reason} for n in quarantined]
-            )
+            progress.advance(len(notes), mentions=float(report.n_mentions))
+        for writer in (mention_writer, summary_writer, bad_writer):
+            writer.finish()
+    report.quarantined, report.encodings = notes_in.quarantined, notes_in.encodings
+    if bad_writer.n_rows:
+        report.quarantine_path = quarantine
+    else:
+        quarantine.unlink(missing_ok=True)
     return report
 
 
 def label_texts(
-    texts: Sequence[str], findings: Sequence[str] | None = None
+    texts: Sequence[str], definitions: Definitions | None = None
 ) -> list[list[Mention] | None]:
     """The mentions of each text; None where the keyword prefilter already rules the note out."""
-    labels = labeler(None if findings is None else tuple(findings))
+    labels = labeler(definitions)
     pattern = keyword_pattern(labels.definitions)
     column = pa.array(texts, pa.large_string())
     hits = pc.match_substring_regex(column, pattern).to_pylist()
@@ -139,25 +131,26 @@ def label_texts(
 
 
 def _label_batches(
-    batches: Iterable[list[_Note]], findings: tuple[str, ...], processes: int
-) -> Iterator[tuple[list[_Note], list[list[Mention] | None]]]:
+    batches: Iterable[list[Note]], definitions: Definitions, processes: int
+) -> Iterator[tuple[list[Note], list[list[Mention] | None]]]:
     if processes <= 1:
         for notes in batches:
-            yield notes, label_texts([note.text for note in notes], findings)
+            yield notes, label_texts([note.text for note in notes], definitions)
         return
     with ProcessPoolExecutor(processes) as pool:
-        pending: list[tuple[list[_Note], Any]] = []
+        pending: deque[tuple[list[Note], Future[list[list[Mention] | None]]]] = deque()
         for notes in batches:
-            pending.append((notes, pool.submit(label_texts, [n.text for n in notes], findings)))
+            texts = [note.text for note in notes]
+            pending.append((notes, pool.submit(label_texts, texts, definitions)))
             if len(pending) > 2 * processes:
-                first, future = pending.pop(0)
+                first, future = pending.popleft()
                 yield first, future.result()
         for notes, future in pending:
             yield notes, future.result()
 
 
 def _rows(
-    notes: Sequence[_Note], found: Sequence[list[Mention] | None], findings: Sequence[str]
+    notes: Sequence[Note], found: Sequence[list[Mention] | None], findings: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     rows: list[dict[str, Any]] = []
     verdicts: list[dict[str, str]] = []
@@ -212,6 +205,10 @@ def mention_row(note_id: str, mention: Mention) -> dict[str, Any]:
     }
 
 
+def _quarantine_rows(notes: Sequence[Note]) -> list[dict[str, Any]]:
+    return [{"row": one.row, "note_id": one.note_id, "reason": one.reason} for one in notes]
+
+
 def _check_paths(source: Path, target: Path, summary: Path | None) -> None:
     allowed = ", ".join(FORMATS)
     if not source.is_file():
@@ -233,167 +230,3 @@ def _check_paths(source: Path, target: Path, summary: Path | None) -> None:
             )
     if summary is not None and summary.resolve() == target.resolve():
         raise ArgumentError("--summary and OUT are the same file; choose another for one of them.")
-
-
-def _checked_batches(
-    source: Path, report: LabelingReport, quarantined: list[_Note], seen: set[str]
-) -> Iterator[list[_Note]]:
-    batch: list[_Note] = []
-    size = 0
-    for row, note_id, value in _read(source):
-        note = _note(row, note_id, value, report, seen)
-        if note.reason:
-            report.quarantined[note.reason] += 1
-            quarantined.append(note)
-            continue
-        seen.add(note.note_id)
-        batch.append(note)
-        size += len(note.text)
-        if len(batch) >= BATCH_ROWS or size > 64_000_000:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _note(row: int, note_id: Any, value: Any, report: LabelingReport, seen: set[str]) -> _Note:
-    name = "" if note_id is None else str(note_id)
-    if not name.strip():
-        return _Note(row, name, "", "note_id is missing")
-    if name in seen:
-        return _Note(row, name, "", "note_id occurs twice")
-    if value is None:
-        return _Note(row, name, "", "text is missing")
-    if isinstance(value, bytes):
-        value, encoding = decode_bytes(value)
-    elif isinstance(value, str):
-        value, encoding = _repaired(value)
-    else:
-        return _Note(row, name, "", f"text is {type(value).__name__}, not text")
-    report.encodings[encoding] += 1
-    if "\0" in value[:1000] and value[:1000].count("\0") > len(value[:1000]) // 8:
-        return _Note(row, name, "", "text is binary data")
-    return _Note(row, name, value)
-
-
-def _repaired(value: str) -> tuple[str, str]:
-    """Undo the escapes that stand for bytes which were not UTF-8."""
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return decode_bytes(value.encode("utf-8", errors="surrogateescape"))
-    return value, "utf-8"
-
-
-def _read(source: Path) -> Iterator[tuple[int, Any, Any]]:
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-    return readers[source.suffix.lower()](source)
-
-
-def _read_csv(source: Path) -> Iterator[tuple[int, Any, Any]]:
-    csv.field_size_limit(_LARGE_CELL)
-    with source.open("rb") as raw:
-        mark = raw.read(3)
-    encoding = "utf-16" if mark[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with source.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
-        reader = csv.DictReader(line.replace("\0", "") for line in lines)
-        _require_columns(source, reader.fieldnames or ())
-        names = {name.strip().lower(): name for name in reader.fieldnames or ()}
-        try:
-            for row, record in enumerate(reader, start=1):
-                yield row, record[names["note_id"]], record[names["text"]]
-        except csv.Error as error:
-            raise InputError(
-                f"IN: {source.name} is not valid CSV at line {reader.line_num}: {error}."
-            ) from error
-
-
-def _read_jsonl(source: Path) -> Iterator[tuple[int, Any, Any]]:
-    with source.open("rb") as lines:
-        for row, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig", errors="surrogateescape"))
-            except (json.JSONDecodeError, RecursionError):
-                yield row, f"row {row}", _Malformed()
-                continue
-            if not isinstance(record, dict):
-                yield row, f"row {row}", _Malformed()
-                continue
-            if row == 1:
-                _require_columns(source, tuple(record))
-            yield row, record.get("note_id"), record.get("text")
-
-
-class _Malformed:
-    """Stands for a line that is no JSON object."""
-
-
-def _read_parquet(source: Path) -> Iterator[tuple[int, Any, Any]]:
-    try:
-        file = pq.ParquetFile(source)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(
-            f"IN: {source.name} is not a Parquet file: {type(error).__name__}."
-        ) from error
-    with file:
-        _require_columns(source, tuple(file.schema_arrow.names))
-        row = 0
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(_COLUMNS)):
-            ids, texts = batch.column(0).to_pylist(), batch.column(1).to_pylist()
-            if batch.schema.names[0] != "note_id":
-                ids, texts = texts, ids
-            for note_id, text in zip(ids, texts, strict=True):
-                row += 1
-                yield row, note_id, text
-
-
-def _require_columns(source: Path, present: Sequence[str]) -> None:
-    known = {name.strip().lower() for name in present if name}
-    missing = [name for name in _COLUMNS if name not in known]
-    if missing:
-        raise InputError(
-            f"IN: {source.name} lacks the column {' and '.join(missing)}; it has "
-            f"{len(known)} columns. Rename them so that note_id and text are there."
-        )
-
-
-class _Writer:
-    """Writes rows to csv, jsonl or parquet; the file appears under its name when complete."""
-
-    def __init__(self, path: Path | None, schema: pa.Schema) -> None:
-        self._path = path
-        self._schema = schema
-        self._partial = None if path is None else path.with_name(path.name + ".partial")
-        self._sink: Any = None
-
-    def __enter__(self) -> _Writer:
-        if self._path is None or self._partial is None:
-            return self
-        suffix = self._path.suffix.lower()
-        if suffix == ".csv":
-            self._sink = pa_csv.CSVWriter(str(self._partial), self._schema)
-        elif suffix == ".parquet":
-            self._sink = pq.ParquetWriter(str(self._partial), self._schema)
-        else:
-            self._sink = self._partial.open("w", encoding="utf-8")
-        return self
-
-    def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Append rows."""
-        if self._sink is None or not rows:
-            return
-        if isinstance(self._sink, io.TextIOBase):
-            self._sink.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        else:
-            self._sink.write_table(pa.Table.from_pylist(list(rows), schema=self._schema))
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if self._sink is None or self._partial is None or self._path is None:
-            return
-        self._sink.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)

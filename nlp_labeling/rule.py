@@ -7,18 +7,17 @@ without positive and negative examples is refused.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from nlp_labeling.definition import DEFINITION_FOLDER, read_toml
-from warehouse_schema.errors import ConfigurationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-RULE_FOLDER = Path(__file__).parent / "rules"
+from nlp_labeling.data_file import SHIPPED, DataFile, list_files, read_file
+
 CONTEXT_CATEGORIES = (
     "pseudo",
     "affirmed",
@@ -46,22 +45,7 @@ _PLACEHOLDERS = {
     "<n>": r"\d{1,3}",
     END_MARK: r"(?=\s*(?:[.,;)!。]|\Z))",
 }
-_KEYS = frozenset(
-    [
-        "id",
-        "category",
-        "direction",
-        "phrases",
-        "positive",
-        "negative",
-        "max_words",
-        "stops_at",
-        "section",
-        "why",
-        "ignores",
-        "is_weak",
-    ]
-)
+_MARK = re.compile(r"<\w+>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +54,8 @@ class Rule:
 
     ``max_words`` bounds the scope in words (0: to the clause's end); ``stops_at`` names characters
     or words that end this rule's scope on top of the terminators; ``ignores`` names terminators
-    that do not end it, or a category that it overrides.
+    that do not end it, or a category that it overrides. ``path`` and ``order`` tell the file and
+    the place in it, from 0.
     """
 
     id: str
@@ -85,6 +70,8 @@ class Rule:
     ignores: frozenset[str] = frozenset()
     is_weak: bool = False
     why: str = ""
+    path: Path = field(default=SHIPPED, compare=False)
+    order: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,43 +87,31 @@ class RuleSet:
 
 
 @cache
-def load_rules(folder: Path = RULE_FOLDER) -> RuleSet:
-    """Every rule of a folder.
+def load_rules(own: Path | None = None) -> RuleSet:
+    """Every shipped rule, or what ``own``/rules makes of them: see ``list_files``.
 
     Raises:
-        ConfigurationError: a file is not TOML (line and column named), a rule lacks an id, phrases
-            or examples, or an id is used twice.
+        ConfigurationError: a file is not TOML, a key, category or phrase is not allowed, a rule
+            lacks phrases or examples (place named), or an id or word list stands twice.
     """
+    return parse_rules([read_file(path) for path in list_files("rules", own)])
+
+
+def parse_rules(files: Sequence[DataFile]) -> RuleSet:
+    """The rules of some files; raises as ``load_rules`` does."""
     rules: list[Rule] = []
     words: dict[str, tuple[str, ...]] = {}
-    for path in sorted(folder.glob("*.toml")):
-        raw = read_toml(path)
-        rules.extend(_rule(path, entry) for entry in raw.get("rule", []))
-        words.update({name: tuple(values) for name, values in raw.get("words", {}).items()})
-    if not rules:
-        raise ConfigurationError(f"No rules in {folder.name}/; add one *.toml file.")
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.id in seen:
-            raise ConfigurationError(
-                f"Rule id {rule.id!r} is used twice; give one of them a new id."
-            )
-        seen.add(rule.id)
+    owners: dict[str, str] = {}
+    for file in files:
+        body = file.checked(_RuleFile)
+        for order, entry in enumerate(body.rule):
+            rule = _rule(file, order, entry)
+            _claim(owners, f"rule id {rule.id!r}", file, ("rule", order, "id"))
+            rules.append(rule)
+        for name, values in body.words.items():
+            _claim(owners, f"word list {name!r}", file, ("words", name))
+            words[name] = tuple(values)
     return RuleSet(tuple(rules), words)
-
-
-@cache
-def definition_hash(
-    definition_folder: Path = DEFINITION_FOLDER, rule_folder: Path = RULE_FOLDER
-) -> str:
-    """SHA-256 over the bytes of all definition and rule files; stands in every label row."""
-    digest = hashlib.sha256()
-    for folder in (definition_folder, rule_folder):
-        for path in sorted(folder.glob("*.toml")):
-            body = path.read_bytes().replace(b"\r\n", b"\n")
-            digest.update(f"{folder.name}/{path.name}\0{len(body)}\0".encode())
-            digest.update(body)
-    return digest.hexdigest()
 
 
 def expand_phrase(phrase: str) -> list[str]:
@@ -177,45 +152,77 @@ def phrase_key(found: str) -> str:
     return " ".join(found.removesuffix(END_MARK).split())
 
 
-def _rule(path: Path, entry: Mapping[str, Any]) -> Rule:
-    name = f"{path.name}: rule {entry.get('id', '(without id)')!r}"
-    unknown = set(entry) - _KEYS
-    if unknown:
-        raise ConfigurationError(f"{name} has unknown keys {', '.join(sorted(unknown))}.")
-    for key in ("id", "category", "phrases", "positive", "negative"):
-        if not entry.get(key):
-            raise ConfigurationError(
-                f"{name} has no {key}; every rule needs an id, a category, phrases, and positive "
-                "and "
-                "negative examples."
-            )
-    if entry["category"] not in CATEGORIES:
-        raise ConfigurationError(
-            f"{name}: category {entry['category']!r} is unknown; allowed are "
-            f"{', '.join(CATEGORIES)}."
-        )
-    direction = entry.get("direction", "forward")
-    if direction not in DIRECTIONS:
-        raise ConfigurationError(
-            f"{name}: direction {direction!r} is unknown; allowed are {', '.join(DIRECTIONS)}."
-        )
+Text = Annotated[StrictStr, Field(min_length=1)]
+Texts = Annotated[list[Text], Field(min_length=1)]
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    category: Literal[CATEGORIES]  # type: ignore[valid-type]
+    direction: Literal[DIRECTIONS] = "forward"  # type: ignore[valid-type]
+    phrases: Texts
+    positive: Texts
+    negative: Texts
+    max_words: StrictInt = Field(0, ge=0)
+    stops_at: list[Text] = []
+    section: StrictStr = ""
+    why: StrictStr = ""
+    ignores: list[Text] = []
+    is_weak: StrictBool = False
+
+
+class _RuleFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    rule: list[_Rule] = []
+    words: dict[str, list[Text]] = {}
+
+
+def _rule(file: DataFile, order: int, entry: _Rule) -> Rule:
+    for place, phrase in enumerate(entry.phrases):
+        fault = _phrase_fault(phrase)
+        if fault:
+            raise file.error(("rule", order, "phrases", place), f"phrase {phrase!r}: {fault}.")
     phrases = dict.fromkeys(
-        done.lower() for phrase in entry["phrases"] for done in expand_phrase(phrase) if done
+        done.lower() for phrase in entry.phrases for done in expand_phrase(phrase) if done
     )
     return Rule(
-        id=entry["id"],
-        category=entry["category"],
-        direction=direction,
+        id=entry.id,
+        category=entry.category,
+        direction=entry.direction,
         phrases=tuple(phrases),
-        positive=tuple(entry["positive"]),
-        negative=tuple(entry["negative"]),
-        max_words=int(entry.get("max_words", 0)),
-        stops_at=tuple(entry.get("stops_at", [])),
-        section=entry.get("section", ""),
-        ignores=frozenset(entry.get("ignores", [])),
-        is_weak=bool(entry.get("is_weak", False)),
-        why=entry.get("why", ""),
+        positive=tuple(entry.positive),
+        negative=tuple(entry.negative),
+        max_words=entry.max_words,
+        stops_at=tuple(entry.stops_at),
+        section=entry.section,
+        ignores=frozenset(entry.ignores),
+        is_weak=entry.is_weak,
+        why=entry.why,
+        path=file.path,
+        order=order,
     )
+
+
+def _claim(owners: dict[str, str], what: str, file: DataFile, key: tuple[str | int, ...]) -> None:
+    if what in owners:
+        raise file.error(key, f"{what} is used twice; {owners[what]} has it too. Rename one.")
+    owners[what] = file.name
+
+
+def _phrase_fault(phrase: str) -> str:
+    unknown = sorted(set(_MARK.findall(phrase)) - _PLACEHOLDERS.keys())
+    if unknown:
+        return f"{unknown[0]} stands for nothing; allowed are {', '.join(_PLACEHOLDERS)}"
+    if not all(" ".join(done.split()) for done in expand_phrase(phrase)):
+        return "all of it is optional"
+    rest = re.sub(r"\\.", "", phrase)
+    while (shorter := re.sub(r"\([^()\[\]]*\)|\[[^()\[\]]*\]", "", rest)) != rest:
+        rest = shorter
+    bracket = re.search(r"[()\[\]]", rest)
+    return f"bracket {bracket.group()} has no partner" if bracket else ""
 
 
 def _trie_pattern(phrases: Sequence[str]) -> str:

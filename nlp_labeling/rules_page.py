@@ -1,15 +1,11 @@
-"""Writes ``docs/labeling_rules.md`` from the rules: ``python -m nlp_labeling.rules_page``."""
+"""``docs/labeling_rules.md``: the combination rule, the definitions and all rules."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 from nlp_labeling.combination import RULE
 from nlp_labeling.definition import Definition, load_definitions
 from nlp_labeling.rule import CATEGORIES, Rule, load_rules
 
-PAGE = Path(__file__).parents[1] / "docs" / "labeling_rules.md"
 _SHOWN_PHRASES = 12
 
 
@@ -18,7 +14,7 @@ def rules_page() -> str:
     parts = [
         "# Labelling rules",
         "Generated from `nlp_labeling/definitions` and `nlp_labeling/rules` by "
-        "`python -m nlp_labeling.rules_page`; do not edit.",
+        "`python docs/generate.py`; do not edit. `code_sets.md` lists every code.",
         "## Combination of evidence",
         "The first row that fits decides.",
         "| row | label | where a positive was seen |\n|---|---|---|\n"
@@ -71,8 +67,3 @@ def _rule(rule: Rule) -> str:
 
 def _quoted(example: str) -> str:
     return f'"{example}"'.replace("\n", " / ")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(rules_page(), encoding="utf-8")
-    sys.stdout.write(f"{PAGE.name} written\n")

@@ -14,6 +14,7 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
 
+from nlp_labeling.definition import load_definitions
 from nlp_labeling.mentions import Labeler, Mention, labeler
 from nlp_labeling.note_text import fold_note
 
@@ -35,17 +36,17 @@ def pipeline(findings: Sequence[str] | None = None) -> Language:
         ConfigurationError: a finding has no definition.
     """
     _register_extensions()
-    chosen = None if findings is None else tuple(findings)
-    labeler(chosen)
+    chosen = None if findings is None else list(findings)
+    labeler(load_definitions(chosen))
     nlp = spacy.blank("en")
     _tokenize_like_notes(nlp)
-    nlp.add_pipe(COMPONENT, config={"findings": list(chosen) if chosen is not None else None})
+    nlp.add_pipe(COMPONENT, config={"findings": chosen})
     return nlp
 
 
 @Language.factory(COMPONENT, default_config={"findings": None})
 def _component(nlp: Language, name: str, findings: list[str] | None) -> MentionComponent:
-    return MentionComponent(labeler(None if findings is None else tuple(findings)))
+    return MentionComponent(labeler(load_definitions(findings)))
 
 
 class MentionComponent:

@@ -86,10 +86,14 @@ def label_notes(
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE", help="One row per note and finding.")
     ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Your own definitions and rules.")
+    ] = None,
 ) -> None:
     """Run the labeler alone on a file of notes."""
+    settings = settings_of(context, rules_folder=rules)
     with progress() as display:
         counts = stages.label_notes(
-            settings_of(context), notes=notes, output=output, summary=summary, progress=display
+            settings, notes=notes, output=output, summary=summary, progress=display
         )
     print_counts("label-notes", counts)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from flows import stages
-from flows.commands.context import console, print_counts, settings_of
+from flows.commands.context import console, print_counts, progress, settings_of
+from warehouse_schema.errors import ArgumentError
 
 
 def explain(
@@ -33,8 +34,14 @@ def explain(
     from nlp_labeling.explanation import explain_image
     from nlp_labeling.explanation_page import explanation_page
 
-    store = stages.open_store(settings_of(context))
-    explanation = explain_image(store=store, image_id=image, with_text=with_text, at=at)
+    settings = settings_of(context)
+    explanation = explain_image(
+        store=stages.open_store(settings),
+        image_id=image,
+        definitions=stages.definitions(settings),
+        with_text=with_text,
+        at=at,
+    )
     if html is None:
         print_explanation(console(), explanation)
         return
@@ -44,21 +51,34 @@ def explain(
 
 def diff_labels(
     context: typer.Context,
-    before: Annotated[str, typer.Argument(metavar="A", help="Warehouse version or time.")],
+    before: Annotated[
+        str | None, typer.Argument(metavar="[A]", help="Warehouse version or time.")
+    ] = None,
     after: Annotated[
         str | None, typer.Argument(metavar="[B]", help="Version or time (default: now).")
     ] = None,
     *,
+    rules: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="What would flip with the rules of this folder."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write all flips there as CSV.")
     ] = None,
 ) -> None:
-    """Show which labels flipped between two versions, and by what."""
+    """Show which labels flipped between two versions or rule folders, and by what."""
     from flows.label_diff_display import print_diff
     from flows.query_output import encoded, write_file
-    from nlp_labeling.label_diff import diff_labels as compare
 
-    diff = compare(store=stages.open_store(settings_of(context)), before=before, after=after)
+    if (before is None) == (rules is None):
+        raise ArgumentError("diff-labels: give a version or time A, or --rules FOLDER alone.")
+    settings = settings_of(context, rules_folder=rules)
+    with progress() as display:
+        diff = (
+            stages.diff_labels(settings, before=before, after=after)
+            if before is not None
+            else stages.preview_labels(settings, progress=display)
+        )
     if output is None:
         print_diff(console(), diff)
         return
@@ -69,6 +89,27 @@ def diff_labels(
         markup=False,
         soft_wrap=True,
     )
+
+
+def code_listing(
+    context: typer.Context,
+    branch: Annotated[
+        str | None,
+        typer.Argument(help="A branch (807) or a range (800-829); all fractures by default."),
+    ] = None,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the list there as CSV.")
+    ] = None,
+) -> None:
+    """List the warehouse's fracture codes: which count, which do not, and why."""
+    from flows.query_output import encoded, print_table, write_file
+
+    rows = stages.list_codes(settings_of(context), branch=branch)
+    if output is None:
+        print_table(console(), rows)
+        return
+    write_file(output, encoded(rows, "csv"))
 
 
 def review_sample(

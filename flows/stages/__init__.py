@@ -28,10 +28,12 @@ from flows.stages.hospital import (
 from flows.stages.labelling import (
     build_cohort,
     definitions,
+    diff_labels,
     draw_annotation_sample,
     label,
     label_notes,
     labelled_findings,
+    list_codes,
     mine,
     preview_labels,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "compare",
     "counts",
     "definitions",
+    "diff_labels",
     "draw_annotation_sample",
     "evaluate",
     "export_dicom",
@@ -61,6 +64,7 @@ __all__ = [
     "label_notes",
     "labelled_findings",
     "link",
+    "list_codes",
     "measure_agreement",
     "mine",
     "newest_run",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.stages.counts import Counts, counts
 from flows.stages.opening import open_store
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from flows.settings import Settings
+    from nlp_labeling.definition import Definitions
     from nlp_labeling.label_diff import LabelDiff
 
 
@@ -52,6 +55,20 @@ def preview_labels(settings: Settings, *, progress: Progress = SILENT) -> LabelD
     )
 
 
+def diff_labels(settings: Settings, *, before: str | int, after: str | int | None) -> LabelDiff:
+    """The labels of two published versions compared."""
+    from nlp_labeling.label_diff import diff_labels as compare
+
+    return compare(store=open_store(settings), before=before, after=after)
+
+
+def list_codes(settings: Settings, *, branch: str | None) -> pa.Table:
+    """The warehouse's fracture codes, each with the reason why it counts or not."""
+    from nlp_labeling.code_listing import list_codes as listed
+
+    return listed(store=open_store(settings), definitions=definitions(settings), branch=branch)
+
+
 def build_cohort(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     """Labels and boxes into R, P and N, folds and splits."""
     from etl.cohorts.cohort import build_cohort as build
@@ -81,7 +98,12 @@ def label_notes(
 
     progress.start("label-notes", None)
     report = label_file(
-        notes, output, summary, findings=settings.findings, processes=settings.n_processes
+        notes,
+        output,
+        summary,
+        definitions=definitions(settings),
+        processes=settings.n_processes,
+        progress=progress,
     )
     progress.finish()
     return counts(report)
@@ -97,11 +119,11 @@ def draw_annotation_sample(settings: Settings) -> int:
     return n_images
 
 
-def definitions(settings: Settings) -> Any:
+def definitions(settings: Settings) -> Definitions:
     """The label definitions of the findings in force."""
     from nlp_labeling.definition import load_definitions
 
-    return load_definitions(settings.findings)
+    return load_definitions(settings.findings, folder=settings.rules_folder)
 
 
 def labelled_findings(settings: Settings) -> list[str]:

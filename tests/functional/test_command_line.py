@@ -25,7 +25,7 @@ COMMANDS = [
     *("synthetic-hospital", "import-public", "label-notes", "source-check"),
     *("train", "predict", "evaluate", "report"),
     *("forget-patient", "export-dicom"),
-    *("explain", "diff-labels", "review-sample", "review-import"),
+    *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
 ]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from small_hospital import Hospital
 
+OWN_RULES = Path(__file__).parents[1] / "own_rules"
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -52,6 +54,26 @@ def test_diff_and_dry_run(ribline, home: Path, tmp_path: Path) -> None:
     assert "0 of 4 labels differ" in dry.out
 
 
+def test_other_rules_show_what_would_flip(ribline, home: Path, tmp_path: Path) -> None:
+    shown = ribline("--home", home, "diff-labels", "--rules", OWN_RULES)
+    assert "2 of 6 labels differ" in shown.out
+    assert "sternum fracture" in shown.out
+    notes = tmp_path / "notes.csv"
+    notes.write_text("note_id,text\na,Acute fracture of the sternum.\n")
+    assert ribline("label-notes", notes, "out.csv", "--rules", OWN_RULES).code == 0
+    assert "sternum_fracture,present" in (tmp_path / "out.csv").read_text().replace('"', "")
+    dry = ribline("--home", home, "label", "--dry-run", RIBLINE_RULES_FOLDER=str(OWN_RULES))
+    assert "2 of 6 labels differ" in dry.out
+
+
+def test_the_listing_tells_why_a_code_counts(ribline, home: Path, tmp_path: Path) -> None:
+    shown = ribline("--home", home, "code-listing", "800-829")
+    assert "initial encounter (branch 807.0)" in shown.out
+    assert "another bone: 807 ribs, sternum, larynx and trachea" in shown.out
+    assert ribline("--home", home, "code-listing", "810", "--out", tmp_path / "c.csv").code == 0
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == 1
+
+
 def test_a_chart_review_from_sample_to_sql(ribline, home: Path, tmp_path: Path) -> None:
     file = tmp_path / "review.csv"
     assert ribline("--home", home, "review-sample", file, "--n", "4").code == 0
@@ -77,6 +99,10 @@ def test_a_chart_review_from_sample_to_sql(ribline, home: Path, tmp_path: Path) 
         (["explain", "nobody"], 2, "IMAGE_ID: version 3 holds no labelled image"),
         (["explain", "i1", "--at", "99"], 5, "no warehouse version 99"),
         (["explain", "i1", "--html", "no/such/page.html"], 2, "--html: cannot write"),
+        (["diff-labels"], 2, "give a version or time A, or --rules FOLDER alone"),
+        (["diff-labels", "1", "--rules", "x"], 2, "give a version or time A, or --rules"),
+        (["diff-labels", "--rules", "none"], 2, "rules_folder: there is no folder none"),
+        (["code-listing", "829-800"], 2, "BRANCH: got '829-800'; give a branch"),
         (["diff-labels", "soon"], 5, "allowed: a version number"),
         (["review-sample", "new.csv", "--n", "1"], 2, "--n: got 1"),
         (["review-import", "none.csv"], 4, "FILE: cannot read none.csv"),

@@ -9,6 +9,8 @@ import pytest
 from etl.public_datasets.mimic_demo import load_mimic_demo
 from etl.records.extraction import extract_records
 from etl.records.site_mapping import load_site_mapping
+from nlp_labeling.code_listing import list_codes
+from nlp_labeling.definition import load_definitions
 from warehouse_schema.errors import InputError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
@@ -18,6 +20,22 @@ ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("RIBLINE_SHARED_DATA", ROOT.parent / "shared" / "data"))
 FOLDER = DATA / "mimic_iii_demo"
 KEY = "0123456789abcdef"
+WHY = {
+    "80102": "another bone: 801 base of skull",
+    "80125": "another bone: 801 base of skull",
+    "8020": "another bone: 802 face bones",
+    "8024": "another bone: 802 face bones",
+    "8028": "another bone: 802 face bones",
+    "80375": "another bone: 803 other and unqualified skull fractures",
+    "80501": "another bone: 805 vertebral column without spinal cord injury",
+    "80502": "another bone: 805 vertebral column without spinal cord injury",
+    "8052": "another bone: 805 vertebral column without spinal cord injury",
+    "80601": "another bone: 806 vertebral column with spinal cord injury",
+    "81201": "another bone: 812 humerus",
+    "81249": "another bone: 812 humerus",
+    "82021": "another bone: 820 neck of femur",
+    "82101": "another bone: 821 other and unspecified parts of femur",
+}
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason="RIBLINE_SHARED_DATA has no folder mimic_iii_demo"
@@ -49,6 +67,27 @@ def test_every_row_is_read(store: Store, url: str) -> None:
         published = sorted(row["ICD9_CODE"] for row in csv.DictReader(file))
     assert sorted(store.read(DIAGNOSES)["diagnosis_code"].to_pylist()) == published
     assert not [code for code in published if code.startswith(("8070", "8071", "8074", "810"))]
+
+
+def test_no_code_is_a_rib_or_clavicle_fracture_and_each_fracture_tells_why(
+    store: Store, url: str
+) -> None:
+    extract_records(
+        store=store,
+        database_url=url,
+        site_mapping="mimic_iii",
+        keyword_pattern="x",
+        pseudonym_key=KEY,
+    )
+    definitions = load_definitions()
+    listed = list_codes(store=store, definitions=definitions, branch="800-829").to_pylist()
+    assert sum(row["n_rows"] for row in listed) == 14
+    assert not any(row["is_evidence"] for row in listed)
+    assert {row["finding"] for row in listed} == {"clavicle_fracture, rib_fracture"}
+    assert {row["diagnosis_code"]: row["why"] for row in listed} == WHY
+    everything = list_codes(store=store, definitions=definitions).to_pylist()
+    assert not any(row["is_evidence"] for row in everything)
+    assert len(everything) > len(listed)
 
 
 def test_stays_keep_their_length_and_ages_make_sense(store: Store, url: str) -> None:

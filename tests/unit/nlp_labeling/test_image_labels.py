@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from small_hospital import STUDY, Hospital, blank
+from small_hospital import DEFINITIONS, STUDY, Hospital, blank
 
 from nlp_labeling.explanation import explain_image
 from warehouse_schema.tables.imaging import IMAGES
@@ -170,12 +170,16 @@ def test_explanation_tells_codes_mentions_and_links(hospital: Hospital) -> None:
     hospital.note(1, "No pneumothorax. Left 5th rib fracture cannot be excluded.")
     hospital.code(1, "807.01")
     hospital.run()
-    told = explain_image(store=hospital.store, image_id="i1", with_text=True)
+    told = explain_image(
+        store=hospital.store, image_id="i1", definitions=DEFINITIONS, with_text=True
+    )
     rib = next(one for one in told.findings if one.finding == "rib_fracture")
     assert rib.label["label"] == "positive"
     assert [row["diagnosis_code"] for row in rib.codes] == ["807.01"]
     assert rib.mentions[0].passage is not None
     assert "rib fracture" in rib.mentions[0].passage.text
     assert told.links[0]["encounter_id"] == "e1"
-    bare = explain_image(store=hospital.store, image_id="i1", with_text=False)
+    bare = explain_image(
+        store=hospital.store, image_id="i1", definitions=DEFINITIONS, with_text=False
+    )
     assert all(m.passage is None for one in bare.findings for m in one.mentions)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 from striprtf.striprtf import rtf_to_text
 
 from nlp_labeling import keyword_pattern, label_notes, pipeline
+from nlp_labeling.definition import load_definitions
 from nlp_labeling.mentions import labeler
+from nlp_labeling.note_source import read_rows
 from nlp_labeling.note_text import decode_bytes, fold_note
 from nlp_labeling.rtf_text import strip_rtf
 from warehouse_schema.errors import ArgumentError, ConfigurationError, InputError
@@ -80,7 +84,7 @@ def test_every_format(tmp_path: Path, source: str, target: str) -> None:
 
 
 def test_two_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlp_labeling.note_files.BATCH_ROWS", 2)
+    monkeypatch.setattr("nlp_labeling.note_source.BATCH_ROWS", 2)
     notes = write(tmp_path / "in.csv", NOTES)
     label_notes(notes, tmp_path / "one.csv", tmp_path / "one_summary.csv")
     label_notes(notes, tmp_path / "two.csv", tmp_path / "two_summary.csv", processes=2)
@@ -110,6 +114,73 @@ def test_rows_that_are_no_notes_are_quarantined(tmp_path: Path) -> None:
     assert "text is int, not text" in reasons
     assert "note_id occurs twice" in reasons
     assert len(reasons) == 7
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_file_that_breaks_halfway_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, processes: int
+) -> None:
+    monkeypatch.setattr("nlp_labeling.note_source.BATCH_ROWS", 100)
+    rows = [(str(number), "Left rib fracture.") for number in range(1000)]
+    notes = write(tmp_path / f"in{suffix}", [("", "no id"), *rows])
+    out, summary = tmp_path / f"out{suffix}", tmp_path / f"summary{suffix}"
+    out.write_bytes(b"of last week")
+
+    def broken(path: Path) -> Any:
+        yield from itertools.islice(read_rows(path), 700)
+        raise InputError("IN: it ends here")
+
+    monkeypatch.setattr("nlp_labeling.note_source.read_rows", broken)
+    with pytest.raises(InputError, match="ends here"):
+        label_notes(notes, out, summary, processes=processes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [notes.name, out.name]
+    assert out.read_bytes() == b"of last week"
+
+
+def test_a_damaged_parquet_file_is_one_line(tmp_path: Path) -> None:
+    notes = write(
+        tmp_path / "in.parquet", [(str(n), f"Left rib fracture {n}.") for n in range(9000)]
+    )
+    body = bytearray(notes.read_bytes())
+    body[2000:6000] = bytes(4000)
+    notes.write_bytes(bytes(body))
+    with pytest.raises(InputError, match=r"in\.parquet is damaged"):
+        label_notes(notes, tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+    notes = write(tmp_path / "in.csv", NOTES)
+    (tmp_path / "out.csv.partial").mkdir()
+    with pytest.raises(ArgumentError, match=r"OUT: cannot write out\.csv"):
+        label_notes(notes, tmp_path / "out.csv")
+
+
+def test_ids_met_long_before_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_labeling.note_source._SeenIds._NEWEST", 3)
+    rows = [(f"n{number % 17}", "No rib fracture.") for number in range(40)]
+    report = label_notes(write(tmp_path / "in.csv", rows), tmp_path / "out.csv")
+    assert report.n_notes == 17
+    assert report.quarantined == {"note_id occurs twice": 23}
+
+
+def test_memory_does_not_grow_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty times the notes, the same peak of what Python holds."""
+    monkeypatch.setattr("nlp_labeling.note_source.BATCH_ROWS", 200)
+    monkeypatch.setattr("nlp_labeling.note_source._SeenIds._NEWEST", 1_000)
+    peaks = []
+    for n_notes in (1_000, 20_000):
+        rows = [(str(number), f"Line {number} is in place.") for number in range(n_notes)]
+        notes = write(tmp_path / f"{n_notes}.jsonl", rows)
+        del rows
+        tracemalloc.start()
+        label_notes(notes, tmp_path / "out.parquet", tmp_path / "summary.csv")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 500_000
 
 
 def test_encodings(tmp_path: Path) -> None:
@@ -163,7 +234,7 @@ def test_unusable_arguments(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="same file"):
         label_notes(notes, tmp_path / "out.csv", tmp_path / "out.csv")
     with pytest.raises(ConfigurationError, match="hip_fracture has no definition"):
-        label_notes(notes, tmp_path / "out.csv", findings=["hip_fracture"])
+        load_definitions(["hip_fracture"])
 
 
 def test_ten_megabytes_of_text_in_bounded_time(tmp_path: Path) -> None:
