@@ -39,25 +39,6 @@ _NUMBERS = re.compile(
 )
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
-_AFTER = re.compile(
-    r"(?:\s|[-,(]|(?:which|that|is|are|was|were|appear|appears|appearing|likely|probably|probable|"
-    r"possibly|presumably|most|to|be|with|all|have|has|been|noted|seen|again|in|stage|stages|of|various|"
-    r"also|both|redemonstrated|demonstrated|present|evident|identified|visualized|favored|felt|suggesting|"
-    r"representing|represent|represents|compatible|consistent|compatible|some|evidence|signs|showing|shows|show|now|mostly|into|reflect|reflects|reflecting|related|due|secondary|from|"
-    r"completely|partially|as|before|there|there's|may|might|could|older|the|left|right|side|"
-    r"early|further|interval|good|partial|complete|continued|ongoing|mild|moderate|abundant|exuberant|"
-    r"surrounding|adjacent|associated|extensive|significant|"
-    r"appearance|in appearance)(?![a-z0-9])|[應為屬於疑可能考慮似呈係是並且現已處皆均])*+"
-)
-# A word that follows a cue and is none of these is what the cue speaks of: "old granuloma".
-_NEXT_NOUN = re.compile(
-    r"\s+(?!(?:in|and|or|with|without|but|at|on|of|since|from|than|by|although|though|likely|"
-    r"probably|possibly|versus|vs|to|as|when|given|compared|appearing|looking|fractures?|fx|fxs|"
-    r"deformit(?:y|ies)|injur(?:y|ies)|trauma|healed|healing|old|chronic|remote|acute|subacute|"
-    r"rather|not|no|again|also|bilaterally|noted|seen|there|which|while|unchanged|stable|is|are|"
-    r"if|however|callus|formation|present|evident|identified|around|about|along|involving|"
-    r"through|across|within|displaced|nondisplaced|only|now|x+)(?![a-z]))[a-z]"
-)
 _JOINT = re.compile(r"(?<![a-z])(?:and|or|plus|&)(?![a-z])")
 _CUT = re.compile(r"[.;:,]|(?<![a-z])(?:no|not|without|and|rib|ribs)(?![a-z])")
 _LINKED = re.compile(r",\s*(?=(?:with|now|again|showing|shows|and|可見|併|伴|有|見))(?:and\b)?")
@@ -103,7 +84,12 @@ class AttributeRules:
         }
         self._cues = re.compile(phrase_pattern(self._by_phrase))
         filler = phrase_pattern(rules.words["filler"])
-        self._after = re.compile(rf"(?:{filler}|{_AFTER.pattern.removesuffix(')*+')}))*+")
+        link = rf"\s|[-,(]|{phrase_pattern(rules.words['age_link'])}"
+        self._linked = re.compile(rf"(?:{link})*+")
+        self._loosely_linked = re.compile(rf"(?:{filler}|{link})*+")
+        # A word behind a cue that is none of these is what the cue speaks of: "old granuloma".
+        follower = "|".join(re.escape(word) for word in rules.words["age_follower"])
+        self._other_noun = re.compile(rf"\s+(?!(?:{follower}|x+)(?![a-z]))[a-z]")
         self._sides = {
             side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
             for side in ("left", "right", "bilateral")
@@ -137,7 +123,7 @@ class AttributeRules:
             rule = self._by_phrase[phrase_key(match.group())]
             if rule.category not in ACUITY_CATEGORIES:
                 continue
-            is_told = reference and _AFTER.fullmatch(sentence, reference.end(), match.start())
+            is_told = reference and self._linked.fullmatch(sentence, reference.end(), match.start())
             is_sign = rule.is_weak and not _DENIAL.search(sentence)
             if is_told or is_sign:
                 if any(anchor.kind == "site" for anchor in self._finder.anchors(sentence)):
@@ -201,10 +187,10 @@ class AttributeRules:
         self, sentence: str, target: Target, anchors: list[Anchor], start: int, end: int
     ) -> bool:
         gap = sentence[target.end : start]
-        if len(gap) > _SIDE_REACH or _NEXT_NOUN.match(sentence, end):
+        if len(gap) > _SIDE_REACH or self._other_noun.match(sentence, end):
             return False
-        if _AFTER.fullmatch(gap) is None and (
-            _JOINT.search(gap) or self._after.fullmatch(gap) is None
+        if self._linked.fullmatch(gap) is None and (
+            _JOINT.search(gap) or self._loosely_linked.fullmatch(gap) is None
         ):
             return False
         later = [a for a in anchors if a.start >= end and a.kind in ("finding", "site")]

@@ -1,8 +1,8 @@
 """What temporal ensembling remembers of every film, in files that a killed run can go on from.
 
-Two files an epoch under the run's folder: ``seen-E.npy`` takes the maps of epoch E as they come,
-``mean-E.npy`` is the exponential mean of all epochs up to E, float16 in the frame of the plain
-film. A film's maps of an epoch are written again by a run that goes on, with the same values, and
+Two files an epoch in a folder of the run, until it ends: ``seen-E.npy`` takes the maps of epoch E
+as they come, ``mean-E.npy`` is the exponential mean of all epochs up to E, float16 in the frame of
+the plain film. A film's maps of an epoch are written again by a run that goes on, with the same values, and
 an epoch's mean is made of the one before: nothing depends on when the run was killed. The files
 of two epochs are kept, for a run that must return to the checkpoint before the last.
 """

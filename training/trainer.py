@@ -126,6 +126,7 @@ class Trainer:
             while standing.epoch <= self.recipe.n_epochs:
                 self._train_epoch(logbook)
                 self._finish_epoch(logbook)
+        self.method.close()
         self.progress.finish()
         return standing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,14 +70,18 @@ class Method(ABC):
         """Called once before the first epoch.
 
         Args:
-            folder: The run's folder, where a method may keep files of its own.
+            folder: The run's folder; a method keeps its own files in ``scratch`` under it.
             n_films: Training films, which ``Batch.rows`` number.
         """
-        self.folder, self.n_films = folder, n_films
+        self.scratch, self.n_films = folder / "scratch", n_films
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch, and when a killed run goes on in it."""
         self.epoch = epoch
+
+    def close(self) -> None:
+        """Called once after the last epoch: removes the method's own files."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def after_step(self, student: nn.Module) -> None:
         """Called after each optimiser step."""

@@ -33,7 +33,7 @@ class TemporalEnsembling(ConsistencyMethod):
         super().open(folder=folder, n_films=n_films)
         side = min(MEMORY_SIDE, self.recipe.image_size_px // STRIDE)
         self._memory = EnsembleMemory(
-            folder=folder / "ensemble",
+            folder=self.scratch,
             shape=(n_films, len(self.recipe.findings), side, side),
             alpha=self.recipe.ensemble_alpha,
         )

@@ -162,6 +162,7 @@ def test_a_killed_run_goes_on_bit_for_bit(uninterrupted, make_store, monkeypatch
             train_run(store=killed, **arguments)
     assert killed.read(TRAINING_RUNS, where={"run_id": expected}).num_rows == 0
     assert train_run(store=killed, **arguments) == expected
+    assert not (killed.home.runs / expected / "scratch").exists()
     assert figures_of(killed, expected) == figures_of(straight, expected)
     for kind in ("best", "last"):
         ours, theirs = (
