@@ -84,7 +84,7 @@ class Labeler:
         hits = self.finder.hits(note.folded)
         if not hits:
             return []
-        exam_names, is_shared = self.exam_titles.findings(note.folded)
+        exam_names, is_shared = self.exam_titles.findings(note.folded, hits)
         if exam_names and not is_shared:
             hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
         sentences = self.segmenter.sentences(note.folded, hits)
