@@ -7,6 +7,8 @@ A film of the chest is not a film of the ribs, so its title gives no site.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from nlp_labeling.rule import RuleSet, phrase_pattern
 from nlp_labeling.targets import TargetFinder
@@ -42,18 +44,18 @@ class ExamTitles:
             rf"(?:\s+|{view}|{words}|{site}|\d+|(?<=\d):(?=\d)|\([^()\n]*\)|[-,/&+()*#_]|x{{4,}})*+"
         )
 
-    def findings(self, note: str) -> tuple[tuple[str, ...], bool]:
+    def findings(self, note: str, hits: Sequence[int]) -> tuple[tuple[str, ...], bool]:
         """The findings at the sites a folded note's title names; whether it names others too.
 
-        Titles are looked for in the note's first 1,500 characters.
+        ``hits`` are the places of ``TargetFinder.hits``, sites among them. Titles are looked for in the note's first 1,500 characters.
         """
         names: set[str] = set()
         is_shared = False
         seen = -1
         first = len(note) - len(note.lstrip())
-        for match in self._site.finditer(note, 0, first + _HEAD):
-            start = note.rfind("\n", 0, match.start()) + 1
-            if start <= seen:
+        for place in hits[: bisect_left(hits, first + _HEAD)]:
+            start = note.rfind("\n", 0, place) + 1
+            if start <= seen or self._site.match(note, place, first + _HEAD) is None:
                 continue
             seen = start
             title = self._title(note, start, is_first=start <= first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surround
 from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 20_000
+# No rule asks how large or how old: sentences that differ in that alone are read once.
+_MEASURED = re.compile(r"(?<!\d)\d{1,3}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ class Labeler:
         hits = self.finder.hits(note.folded)
         if not hits:
             return []
-        exam_names, is_shared = self.exam_titles.findings(note.folded)
+        exam_names, is_shared = self.exam_titles.findings(note.folded, hits)
         if exam_names and not is_shared:
             hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
         sentences = self.segmenter.sentences(note.folded, hits)
@@ -98,7 +101,7 @@ class Labeler:
             is_silent = place == len(hits) or hits[place] >= sentence.end
             if is_silent and not latest:
                 continue
-            text = note.folded[sentence.start : sentence.end]
+            text = _MEASURED.sub(_blanked, note.folded[sentence.start : sentence.end])
             if is_silent:
                 latest = self._aged(found, latest, text)
                 continue
@@ -290,6 +293,10 @@ def labeler(definitions: Definitions | None = None) -> Labeler:
     labels = Labeler(chosen, chosen.rules)
     check_own_examples(labels)
     return labels
+
+
+def _blanked(match: re.Match[str]) -> str:
+    return "0" * len(match.group())
 
 
 def _is_kept(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,14 +101,13 @@ def label_notes(
         RowWriter(quarantine, QUARANTINE_SCHEMA, is_lazy=True) as bad_writer,
     ):
         notes_in = NoteSource(source, lambda bad: bad_writer.write(_quarantine_rows(bad)))
-        for notes, found in _label_batches(notes_in.batches(), chosen, processes):
-            report.n_notes += len(notes)
-            report.n_keyword_notes += sum(mentions is not None for mentions in found)
-            rows, verdicts = _rows(notes, found, chosen.findings)
-            report.n_mentions += len(rows)
-            mention_writer.write(rows)
-            summary_writer.write(verdicts)
-            progress.advance(len(notes), mentions=float(report.n_mentions))
+        for batch in _labelled_batches(notes_in.batches(), chosen, processes):
+            report.n_notes += batch.n_notes
+            report.n_keyword_notes += batch.n_keyword_notes
+            report.n_mentions += len(batch.mentions)
+            mention_writer.write(batch.mentions)
+            summary_writer.write(batch.verdicts)
+            progress.advance(batch.n_notes, mentions=float(report.n_mentions))
         for writer in (mention_writer, summary_writer, bad_writer):
             writer.finish()
     report.quarantined, report.encodings = notes_in.quarantined, notes_in.encodings
@@ -130,78 +129,72 @@ def label_texts(
     return [labels.mentions(text) if hit else None for text, hit in zip(texts, hits, strict=True)]
 
 
-def _label_batches(
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    n_notes: int
+    n_keyword_notes: int
+    mentions: list[dict[str, Any]]
+    verdicts: list[dict[str, str]]
+
+
+def _labelled_batches(
     batches: Iterable[list[Note]], definitions: Definitions, processes: int
-) -> Iterator[tuple[list[Note], list[list[Mention] | None]]]:
+) -> Iterator[_Batch]:
     if processes <= 1:
         for notes in batches:
-            yield notes, label_texts([note.text for note in notes], definitions)
+            yield _label_batch(notes, definitions)
         return
     with ProcessPoolExecutor(processes) as pool:
-        pending: deque[tuple[list[Note], Future[list[list[Mention] | None]]]] = deque()
+        pending: deque[Future[_Batch]] = deque()
         for notes in batches:
-            texts = [note.text for note in notes]
-            pending.append((notes, pool.submit(label_texts, texts, definitions)))
+            pending.append(pool.submit(_label_batch, notes, definitions))
             if len(pending) > 2 * processes:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for notes, future in pending:
-            yield notes, future.result()
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _rows(
-    notes: Sequence[Note], found: Sequence[list[Mention] | None], findings: Sequence[str]
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def _label_batch(notes: Sequence[Note], definitions: Definitions) -> _Batch:
+    found = label_texts([note.text for note in notes], definitions)
     rows: list[dict[str, Any]] = []
     verdicts: list[dict[str, str]] = []
     for note, mentions in zip(notes, found, strict=True):
-        rows.extend(mention_row(note.note_id, mention) for mention in mentions or ())
-        if not mentions:
-            verdicts.extend(
-                {
-                    "note_id": note.note_id,
-                    "finding": finding,
-                    "assertion": NOT_MENTIONED,
-                    "acuity": "unknown",
-                }
-                for finding in findings
-            )
-            continue
-        verdicts.extend(
-            {
-                "note_id": note.note_id,
-                "finding": verdict.finding,
-                "assertion": verdict.assertion,
-                "acuity": verdict.acuity,
+        told = [asdict(mention) for mention in mentions or ()]
+        rows.extend(_mention_row(note.note_id, mention) for mention in told)
+        verdicts.extend(_verdict_rows(note.note_id, told, definitions.findings))
+    n_keyword_notes = sum(mentions is not None for mentions in found)
+    return _Batch(len(notes), n_keyword_notes, rows, verdicts)
+
+
+def _verdict_rows(
+    note_id: str, mentions: Sequence[dict[str, Any]], findings: Sequence[str]
+) -> Iterator[dict[str, str]]:
+    if not mentions:
+        for finding in findings:
+            yield {
+                "note_id": note_id,
+                "finding": finding,
+                "assertion": NOT_MENTIONED,
+                "acuity": "unknown",
             }
-            for verdict in summarize_note([asdict(mention) for mention in mentions], findings)
-        )
-    return rows, verdicts
+        return
+    for verdict in summarize_note(mentions, findings):
+        yield {
+            "note_id": note_id,
+            "finding": verdict.finding,
+            "assertion": verdict.assertion,
+            "acuity": verdict.acuity,
+        }
 
 
-def mention_row(note_id: str, mention: Mention) -> dict[str, Any]:
+def _mention_row(note_id: str, mention: Mapping[str, Any]) -> dict[str, Any]:
     """A mention as a row of ``MENTION_SCHEMA``; lists become comma-separated strings."""
-    return {
+    row = {name: mention.get(name) for name in MENTION_SCHEMA.names}
+    return row | {
         "note_id": note_id,
-        "finding": mention.finding,
-        "assertion": mention.assertion,
-        "acuity": mention.acuity,
-        "temporality": mention.temporality,
-        "experiencer": mention.experiencer,
-        "is_hypothetical": mention.is_hypothetical,
-        "is_counted": is_counted(asdict(mention)),
-        "section": mention.section,
-        "start": mention.start,
-        "end": mention.end,
-        "laterality": mention.laterality,
-        "rib_numbers": ",".join(str(number) for number in mention.rib_numbers),
-        "displacement": mention.displacement,
-        "cue_start": mention.cue_start,
-        "cue_end": mention.cue_end,
-        "scope_start": mention.scope_start,
-        "scope_end": mention.scope_end,
-        "edit": mention.edit,
-        "rule_ids": ",".join(mention.rule_ids),
+        "is_counted": is_counted(mention),
+        "rib_numbers": ",".join(str(number) for number in mention["rib_numbers"]),
+        "rule_ids": ",".join(mention["rule_ids"]),
     }
 
 

@@ -34,6 +34,7 @@ _WITHIN_LINE = re.compile(
 _LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
 _FIRST_WORD = re.compile(r"\s*([a-z0-9/'-]+|[\u3000-\u9fff])")
+_LONGEST_WORD = 60
 _NARROWEST_WRAP = 50
 _NARROWEST_WRAP_CJK = 18
 _LONGEST_SENTENCE = 1200
@@ -200,7 +201,10 @@ class Segmenter:
         is_entry = _BULLET.match(following) or _LABEL.match(following)
         if is_entry or self._heading.match(following):
             return True
-        last, first = _LAST_WORD.search(line), _FIRST_WORD.match(following)
+        last, first = (
+            _LAST_WORD.search(line, max(0, len(line) - _LONGEST_WORD)),
+            _FIRST_WORD.match(following),
+        )
         word = first.group(1) if first else following.split()[0]
         if line[-1] in ",:(/-、&+" or (last and last.group(1) in self._continues_after):
             return False

@@ -48,6 +48,7 @@ class TargetFinder:
         ours = [term for term, entry in self._lexicon.items() if entry.names]
         first_words = {token for term in ours for token in _TOKEN.findall(term)[:1]}
         self._hit_words = first_words | self._variants.keys()
+        self._term = re.compile(phrase_pattern(t for t in ours if t.isascii()))
         self._free_hits = re.compile(phrase_pattern(t for t in ours if not t.isascii()))
         self._not_before = {
             definition.name: re.compile(
@@ -64,9 +65,11 @@ class TargetFinder:
         """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
         places: list[int] = []
         for word in self._hit_words.intersection(_TOKEN.findall(text)):
+            is_edited = word in self._variants
             place = text.find(word)
             while place >= 0:
-                places.append(place)
+                if is_edited or self._term.match(text, place):
+                    places.append(place)
                 place = text.find(word, place + 1)
         if not text.isascii():
             places.extend(match.start() for match in self._free_hits.finditer(text))

@@ -236,3 +236,9 @@ def test_no_text_breaks_the_labeler(text: str) -> None:
     for mention in labeler().mentions(text + " rib fracture"):
         json.dumps(asdict(mention))
         assert mention.end <= len(text) + 13
+
+
+@pytest.mark.parametrize("size", ["5", "7", "11", "25"])
+def test_a_measure_is_no_rib_number(size: str) -> None:
+    text = f"There is a fracture of the left 4th rib, {size} mm displaced."
+    assert [one.rib_numbers for one in labeler().mentions(text)] == [(4,)]
