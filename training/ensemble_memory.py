@@ -2,9 +2,9 @@
 
 Two files an epoch in a folder of the run, until it ends: ``seen-E.npy`` takes the maps of epoch E
 as they come, ``mean-E.npy`` is the exponential mean of all epochs up to E, float16 in the frame of
-the plain film. A film's maps of an epoch are written again by a run that goes on, with the same values, and
-an epoch's mean is made of the one before: nothing depends on when the run was killed. The files
-of two epochs are kept, for a run that must return to the checkpoint before the last.
+the plain film. A film's maps of an epoch are written again by a run that goes on, with the same
+values, and an epoch's mean is made of the one before: nothing depends on when the run was killed.
+The files of two epochs are kept, for a run that must return to the checkpoint before the last.
 """
 
 from __future__ import annotations
