@@ -47,7 +47,8 @@ class ExamTitles:
     def findings(self, note: str, hits: Sequence[int]) -> tuple[tuple[str, ...], bool]:
         """The findings at the sites a folded note's title names; whether it names others too.
 
-        ``hits`` are the places of ``TargetFinder.hits``, sites among them. Titles are looked for in the note's first 1,500 characters.
+        ``hits`` are the places of ``TargetFinder.hits``, sites among them. Titles are looked for in
+        the note's first 1,500 characters.
         """
         names: set[str] = set()
         is_shared = False
