@@ -48,7 +48,7 @@ class ExamTitles:
         """The findings at the sites a folded note's title names; whether it names others too.
 
         ``hits`` are the places of ``TargetFinder.hits``, sites among them. Titles are looked for in
-        the first 1,500 characters of the note.
+        the note's first 1,500 characters.
         """
         names: set[str] = set()
         is_shared = False

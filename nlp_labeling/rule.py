@@ -141,7 +141,9 @@ def phrase_pattern(phrases: Iterable[str]) -> str:
         (bounded if is_word else free).append(phrase)
     parts = []
     if bounded:
-        parts.append(rf"(?<![a-z0-9])(?:{_trie_pattern(bounded)})")
+        first = "".join(sorted({phrase[0] for phrase in bounded} - {"<"}))
+        digit = r"\d" if any(phrase[0] == "<" for phrase in bounded) else ""
+        parts.append(rf"(?=[{first}{digit}])(?<![a-z0-9])(?:{_trie_pattern(bounded)})")
     if free:
         parts.append(_trie_pattern(free))
     return "|".join(parts) if parts else r"(?!)"
