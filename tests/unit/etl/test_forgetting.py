@@ -290,7 +290,7 @@ def _interrupt(*_: object, **__: object) -> None:
 def test_after_kill_9_a_second_call_finishes(store: Store) -> None:
     before = contents(store)
     code = (
-        "import os, signal, sys; from pathlib import Path; from etl import forgetting\n"
+        "import os, signal, sys; from pathlib import Path; from etl.privacy import forgetting\n"
         "from warehouse_schema import erasure\n"
         "from warehouse_schema.home import Home; from warehouse_schema.store import Store\n"
         "erasure.start_history = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -313,7 +313,7 @@ def test_a_kill_at_any_file_operation(store: Store, number: int) -> None:
     """The process dies at the first, fourth, seventh ... rename, removal or sync of a file."""
     before = contents(store)
     code = (
-        "import os, signal, sys; from pathlib import Path; from etl import forgetting\n"
+        "import os, signal, sys; from pathlib import Path; from etl.privacy import forgetting\n"
         "from warehouse_schema.home import Home; from warehouse_schema.store import Store\n"
         "store, left = Store(Home(Path(sys.argv[1]))), [3 * int(sys.argv[4])]\n"
         "def watch(event, arguments):\n"
