@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -99,6 +100,7 @@ class ChangingHospital:
     draw: random.Random
     clock: datetime = START
     _late: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
+    _late_amends: list[tuple[str, int | None, str, Any]] = field(default_factory=list)
     _made: int = 0
 
     @property
@@ -112,6 +114,7 @@ class ChangingHospital:
             for table, columns in COLUMNS.items():
                 database.execute(f"CREATE TABLE {table} ({', '.join(columns)}, updated)")
                 database.execute(f"CREATE INDEX {table}_key ON {table} ({KEYS[table]})")
+            database.execute("CREATE INDEX visit_by_patient ON visit (no)")
             for _ in range(n_patients):
                 self._admit(database)
         database.close()
@@ -128,12 +131,13 @@ class ChangingHospital:
                     [self._admit, self._insert, self._insert, self._amend, self._amend,
                      self._amend, self._delete, self._double, self._late_insert, self._late_amend]
                 )(database)  # fmt: skip
+            self._stamp_late_amends()
         database.close()
 
-    def _updated(self) -> str:
+    def _updated(self, ago: timedelta = timedelta()) -> str:
         """The row's own clock: local wall time, up to an hour ahead or behind."""
         skew = timedelta(minutes=self.draw.choice([0, 0, 0, -60, 60, -17]))
-        return (self.clock + skew).astimezone(ZONE).strftime("%Y-%m-%d %H:%M:%S")
+        return (self.clock - ago + skew).astimezone(ZONE).strftime("%Y-%m-%d %H:%M:%S")
 
     def _admit(self, database: sqlite3.Connection) -> None:
         self._made += 1
@@ -239,17 +243,22 @@ class ChangingHospital:
         )
 
     def _late_amend(self, database: sqlite3.Connection) -> None:
+        """Stamped in the last hour before the next extraction, committed after it.
+
+        Two hours of erring clocks and the hour of summer time come on top; the mapping's lag covers
+        them. A row that is new may be late by any time.
+        """
         table, row = self._some(database)
-        (column, value), stamp = self._new_value(table), self._updated()
-        self._late.append(
-            lambda database: (
-                database.execute(
-                    f"UPDATE {table} SET {column} = ?, updated = ? WHERE rowid = ?",
-                    [value, stamp, row],
-                )
-                and None
-            )
-        )
+        column, value = self._new_value(table)
+        self._late_amends.append((table, row, column, value))
+
+    def _stamp_late_amends(self) -> None:
+        for table, row, column, value in self._late_amends:
+            late = timedelta(minutes=self.draw.randrange(60))
+            arguments = (f"UPDATE {table} SET {column} = ?, updated = ? WHERE rowid = ?",
+                         [value, self._updated(late), row])  # fmt: skip
+            self._late.append(partial(_execute, *arguments))
+        self._late_amends = []
 
     def _delete(self, database: sqlite3.Connection) -> None:
         table, row = self._some(database)
@@ -269,3 +278,7 @@ class ChangingHospital:
             database.execute(
                 f"UPDATE {table} SET {column} = ? WHERE rowid = last_insert_rowid()", [value]
             )
+
+
+def _execute(statement: str, values: list[Any], database: sqlite3.Connection) -> None:
+    database.execute(statement, values)
