@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -137,6 +137,20 @@ class _Batch:
     verdicts: list[dict[str, str]]
 
 
+class _Worker:
+    """A process of the pool: it is given the definitions once, not with every batch."""
+
+    definitions: ClassVar[Definitions]
+
+    @classmethod
+    def start(cls, definitions: Definitions) -> None:
+        cls.definitions = definitions
+
+    @classmethod
+    def label(cls, notes: Sequence[Note]) -> _Batch:
+        return _label_batch(notes, cls.definitions)
+
+
 def _labelled_batches(
     batches: Iterable[list[Note]], definitions: Definitions, processes: int
 ) -> Iterator[_Batch]:
@@ -144,10 +158,10 @@ def _labelled_batches(
         for notes in batches:
             yield _label_batch(notes, definitions)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=_Worker.start, initargs=(definitions,)) as pool:
         pending: deque[Future[_Batch]] = deque()
         for notes in batches:
-            pending.append(pool.submit(_label_batch, notes, definitions))
+            pending.append(pool.submit(_Worker.label, notes))
             if len(pending) > 2 * processes:
                 yield pending.popleft().result()
         while pending:
