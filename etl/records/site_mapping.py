@@ -78,6 +78,7 @@ import codecs
 import re
 import tomllib
 import zoneinfo
+from abc import abstractmethod
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from pathlib import Path
@@ -195,9 +196,9 @@ class TableSection(_Section):
     database_schema: str | None = None
 
     @property
+    @abstractmethod
     def key(self) -> str:
         """Column of the identifier by which rows are fetched; rows that share it are one group."""
-        raise NotImplementedError
 
     @property
     def scope(self) -> tuple[str, str]:
