@@ -183,7 +183,7 @@ class _Malformed:
 
 def _read_parquet(source: Path) -> Iterator[tuple[int, Any, Any]]:
     try:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(source, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"IN: {source.name} is not a Parquet file: {type(error).__name__}."
