@@ -22,7 +22,7 @@ from evaluation.froc import FALSE_POSITIVE_RATIOS, froc_curve
 from evaluation.scored_run import INPUT_TABLES, ScoredRun, listed
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import RUN_COMPARISONS
+from warehouse_schema.tables.evaluation import RUN_COMPARISONS
 
 AUROC_PROTOCOL = "test/all/whole/student"
 FROC_PROTOCOL = "test/R+N/whole/student"

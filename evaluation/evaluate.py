@@ -22,7 +22,7 @@ from evaluation.scored_run import INPUT_TABLES, ScoredImages, ScoredRun, listed
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, FROC_POINTS, ROC_POINTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS, FROC_POINTS, ROC_POINTS
 
 AUROC_IMAGES = ("all", "N only")
 

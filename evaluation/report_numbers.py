@@ -11,14 +11,13 @@ from evaluation.comparison import AUROC_PROTOCOL, FROC_PROTOCOL
 from evaluation.report_figures import Curve, Picture, Series, epoch_figure, froc_figure, roc_figure
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import (
+from warehouse_schema.tables.evaluation import (
     EVALUATION_REPORTS,
     FROC_POINTS,
     ROC_POINTS,
     RUN_COMPARISONS,
-    TRAINING_EPOCHS,
-    TRAINING_RUNS,
 )
+from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
 
 METHOD_NAMES = {"supervised": "Supervised", "aals": "AALS"}
 METRICS = (

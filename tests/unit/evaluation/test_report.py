@@ -19,8 +19,9 @@ from evaluation.scored_run import ScoredRun
 from warehouse_schema.errors import EvaluationError, WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 from warehouse_schema.tables.records import NOTES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, PREDICTIONS
+from warehouse_schema.tables.runs import PREDICTIONS
 
 RUN_IDS = ["supervised-0-1-aa", "aals-0-1-bb"]
 DRAWS = 60
