@@ -95,6 +95,8 @@ def patient_table(store: Store, run: ScoredRun) -> PatientTable:
     rows = [
         PatientRow("Patients", [str(_n_patients(group)) for group in groups]),
         PatientRow("Films", [str(len(group)) for group in groups]),
+        PatientRow("Age, median (quartiles)", [_quartiles(group) for group in shown]),
+        PatientRow("Year of the film", [_range(group, "study_year") for group in shown]),
         PatientRow("Subset of the paper", []),
         *(PatientRow(name, [_subset(group, name[0]) for group in groups]) for name in subsets),
         PatientRow("Positive by record", []),
@@ -105,12 +107,10 @@ def patient_table(store: Store, run: ScoredRun) -> PatientTable:
             )
             for finding in run.findings
         ),
-        PatientRow("Age, median (quartiles)", [_quartiles(group) for group in shown]),
         *_levels("Sex", "sex_code", shown, _SEX_NAMES),
         *_levels("View", "view_position_code", shown, {}),
         *_levels("Modality", "modality_code", shown, {}),
         *_levels("Maker", "manufacturer", shown, {}),
-        PatientRow("Year of the film", [_range(group, "study_year") for group in shown]),
     ]
     return PatientTable([*SPLIT_NAMES.values(), "All"], rows)
 

@@ -108,18 +108,19 @@ def lesion_froc_figure(finding: str, curves: Sequence[Curve]) -> Picture:
 def reliability_figure(finding: str, curves: Sequence[Reliability]) -> Picture:
     """Share of positives against predicted probability, one curve for each calibration."""
     with report_style():
-        figure, axes = panel()
+        figure, axes = panel(height_in=4.75, bottom=0.27)
         axes.plot([0, 1], [0, 1], color="#999", linewidth=0.8, linestyle=(0, (2, 3)))
         for curve in curves:
             how = look(curve.index)
-            axes.vlines(
-                curve.probability,
-                curve.low,
-                curve.high,
-                color=how.colour,
-                alpha=0.35,
-                linewidth=1.2,
-            )
+            if not curve.index:
+                axes.vlines(
+                    curve.probability,
+                    curve.low,
+                    curve.high,
+                    color=how.colour,
+                    alpha=0.35,
+                    linewidth=1.2,
+                )
             axes.plot(
                 curve.probability,
                 curve.share,
@@ -133,7 +134,7 @@ def reliability_figure(finding: str, curves: Sequence[Reliability]) -> Picture:
             )
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.set(xlabel="Predicted probability", ylabel="Share of positive films")
-        axes.legend(loc="best", handlelength=2.8)
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.13), handlelength=2.8)
         uri = svg_uri(figure)
     told = "; ".join(f"{curve.name}: {curve.summary}" for curve in curves)
     return Picture(uri, f"Reliability curves for {finding}. {told}.", finding)

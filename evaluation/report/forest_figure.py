@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from evaluation.report.figures import Picture, look, report_style, svg_uri
 
-_ROW_IN = 0.235
-_LABEL_CHARS = 24
+_ROW_IN = 0.24
+_LABEL_CHARS = 21
 _LABELS_IN = 1.62
 _COUNTS_IN = 0.92
 _WIDTH_IN = 4.6
@@ -136,7 +136,7 @@ def _text(
         transform=axes.get_yaxis_transform(),
         ha="left",
         va="center",
-        fontsize=8.3,
+        fontsize=8.8,
         fontweight="bold" if is_bold else "normal",
         color=colour,
         clip_on=False,
