@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow as pa
 import typer
 
 from flows import experiment, stages
@@ -84,6 +83,8 @@ def summarise_folds(
     ] = "aals",
 ) -> None:
     """Summarise one method over the folds of a cross-validation."""
+    import pyarrow as pa
+
     from flows.query_output import print_table
 
     settings = settings_of(context)
