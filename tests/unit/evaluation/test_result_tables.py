@@ -7,6 +7,7 @@ import pytest
 from fabricated_warehouse import FINDINGS, rewrite
 from sklearn.metrics import roc_auc_score
 
+from evaluation.bootstrap import PatientBootstrap
 from evaluation.evaluate import evaluate_run
 from evaluation.operating_points import choose_threshold, predictive_values, wilson_interval
 from evaluation.subgroup_metrics import weighted_slope
@@ -39,15 +40,12 @@ def evaluate(store: Store, **rest: Any) -> None:
 
 def scored(store: Store, finding: str, split: str = "test") -> Rows:
     """Predictions with label, image row and number of boxes."""
+    of_finding = {"finding": finding}
     labels = {
-        row["image_id"]: row
-        for row in store.read(IMAGE_LABELS, where={"finding": finding}).to_pylist()
+        row["image_id"]: row for row in store.read(IMAGE_LABELS, where=of_finding).to_pylist()
     }
     images = {row["image_id"]: row for row in store.read(IMAGES).to_pylist()}
-    boxed = [
-        row["image_id"]
-        for row in store.read(CONSENSUS_BOXES, where={"finding": finding}).to_pylist()
-    ]
+    boxed = store.read(CONSENSUS_BOXES, where=of_finding)["image_id"].to_pylist()
     where = {"run_id": AALS, "finding": finding, "split": split, "network": "student"}
     return [
         {
@@ -339,10 +337,9 @@ def test_a_prevalence_outside_its_range_is_refused(store: Store, prevalence: flo
 
 def test_boxes_without_images_are_refused(store: Store) -> None:
     boxes = store.read(CONSENSUS_BOXES).to_pylist()
-    rewrite(store, CONSENSUS_BOXES, [*boxes, boxes[0] | {"consensus_id": "x", "image_id": "img-x"}])
-    with pytest.raises(
-        EvaluationError, match=r"boxes of 1 images have no image .*: img-x\. Ingest"
-    ):
+    stray = boxes[0] | {"consensus_id": "x", "image_id": "img-x"}
+    rewrite(store, CONSENSUS_BOXES, [*boxes, stray])
+    with pytest.raises(EvaluationError, match=r"of 1 images have no image .*: img-x\. Ingest"):
         evaluate(store)
 
 
@@ -355,7 +352,7 @@ def test_order_of_rows_and_images_does_not_matter(store: Store, monkeypatch: Any
         for row in rows:
             row["image_id"] = f"img-{9999 - int(row['image_id'][-4:]):04}"
         rewrite(store, table, rows)
-    monkeypatch.setattr("evaluation.bootstrap._DRAWS_AT_ONCE", 7)
+    monkeypatch.setattr(PatientBootstrap.weights, "__defaults__", (7,))
     evaluate(store)
     for old, new in zip(before, store.read(EVALUATION_REPORTS).to_pylist(), strict=True):
         assert (old["metric"], old["protocol"]) == (new["metric"], new["protocol"])
