@@ -72,6 +72,7 @@ for panel, name, function in (
     (DETECTOR, "train", experiments.train),
     (DETECTOR, "predict", experiments.predict),
     (DETECTOR, "evaluate", experiments.evaluate),
+    (DETECTOR, "summarise-folds", experiments.summarise_folds),
     (DETECTOR, "report", experiments.report),
     (WAREHOUSE, "sql", warehouse.sql),
     (WAREHOUSE, "prune-cache", hospital.prune_cache),

@@ -13,6 +13,7 @@ from warehouse_schema.errors import TrainingError
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from evaluation.folds import FoldSummary
     from flows.settings import Settings
 
 
@@ -54,6 +55,7 @@ def evaluate(settings: Settings, *, run_id: str, progress: Progress = SILENT) ->
         store=open_store(settings),
         run_id=run_id,
         n_bootstrap=settings.n_bootstrap,
+        prevalence=settings.prevalence,
         progress=progress,
     )
     return {"n_metrics": len(summary.metrics), "notes": list(summary.notes)}
@@ -73,6 +75,20 @@ def compare(
         n_bootstrap=settings.n_bootstrap,
     )
     progress.finish()
+
+
+def summarise_folds(
+    settings: Settings, *, run_ids: Sequence[str], progress: Progress = SILENT
+) -> list[FoldSummary]:
+    """One method over its folds: the means and the pooled numbers."""
+    from evaluation.folds import summarise_folds as summarise
+
+    progress.start("summarise-folds", None)
+    summaries = summarise(
+        store=open_store(settings), run_ids=run_ids, n_bootstrap=settings.n_bootstrap
+    )
+    progress.finish()
+    return summaries
 
 
 def write_report(
