@@ -69,7 +69,7 @@ def film_examples(
     images = run.images(finding=finding, network="student", split="test")
     if not images.has_maps:
         return []
-    shards = _shards(store, run)
+    shards = film_shards(store, run)
     level = round(threshold * SCORE_MAX)
     examples = []
     for group, films in _groups(run, images, finding, level).items():
@@ -90,7 +90,7 @@ def suspect_films(*, store: Store, run: ScoredRun) -> list[SuspectFilm]:
         f"WHERE run_id = '{quoted}' AND rank <= {QUEUE_ROWS} ORDER BY finding, rank, image_id"
     )
     rows = run_query(store, sql, at=run.version).to_pylist()
-    shards = _shards(store, run)
+    shards = film_shards(store, run)
     places = {
         (finding, image_id): place
         for finding in run.findings
@@ -120,7 +120,8 @@ def _suspect_picture(
     return Picture(heat, f"Chest film {row['image_id']} with its score map: {told}")
 
 
-def _shards(store: Store, run: ScoredRun) -> dict[str, tuple[str, int, str]]:
+def film_shards(store: Store, run: ScoredRun) -> dict[str, tuple[str, int, str]]:
+    """Shard, row and SHA-256 of every cached film, by image id."""
     return {
         row["image_id"]: (row["shard_name"], row["shard_row"], row["pixel_sha256"])
         for row in store.read(IMAGE_PIXELS, at=run.version).to_pylist()
