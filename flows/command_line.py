@@ -16,6 +16,7 @@ from flows.commands import (
     installation,
     labelling,
     privacy,
+    reproduction,
     review,
     warehouse,
 )
@@ -84,6 +85,7 @@ for panel, name, function in (
     (OTHER, "label-notes", labelling.label_notes),
 ):
     app.command(name, rich_help_panel=panel)(function)
+app.add_typer(reproduction.reproduce, name="reproduce", rich_help_panel=DETECTOR)
 
 
 def main() -> None:

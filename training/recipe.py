@@ -259,6 +259,21 @@ _LIGHT: dict[str, object] = {
 RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
     "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
+    "table1": {**_LIGHT, "n_epochs": 8, "passes_per_epoch": 2, "step2_n_epochs": 3},
+    "table1_gpu": {
+        "weights": "random",
+        "image_size_px": 512,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "step2_learning_rate": 2e-4,
+        "schedule": "cosine",
+        "warmup_steps": 200,
+        "batch_mix": "stratified",
+        "ema_epochs": 1.0,
+        "n_epochs": 20,
+        "step2_n_epochs": 10,
+    },
     "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
 }
 
@@ -267,8 +282,9 @@ def recipe(name: str, **overrides: object) -> Recipe:
     """A recipe by name, with some fields changed.
 
     Args:
-        name: `paper` (the paper's own values), `demo` (two cores, minutes) or `nih` (the 400 real
-            films of NIH ChestX-ray14).
+        name: `paper` (the paper's own values), `demo` (two cores, minutes), `nih` (the 400 real
+            films of NIH ChestX-ray14), or `table1` and `table1_gpu` (all methods on a synthetic
+            hospital).
         overrides: Fields to change.
 
     Raises:
