@@ -95,7 +95,9 @@ def prepare_profile_home(
     from warehouse_schema.tables.labels import COHORT
 
     if profile not in PROFILES:
-        raise ArgumentError(f"--profile: got '{profile}', allowed are {', '.join(PROFILES)}.")
+        raise ArgumentError(
+            f"--profile: got '{profile}', allowed are {', '.join([*PROFILES, 'own'])}."
+        )
     chosen = PROFILES[profile]
     if (folder / CONFIGURATION_NAME).is_file():
         settings = load_settings(home=folder, is_environment_used=False)
