@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.reproduction.paper_numbers import TABLE1 as PAPER
 from flows.demo import prepare_home, write_synthetic_hospital
 from flows.relabelling import relabel
 from flows.settings import CONFIGURATION_NAME, load_settings
-from flows.table1_display import PAPER
 from training.methods import METHODS
 from training.trainer import Trainer
 from warehouse_schema.home import Home
