@@ -36,6 +36,7 @@ TABLES: dict[str, Table] = {
         runs.TRAINING_RUNS,
         runs.TRAINING_EPOCHS,
         runs.PREDICTIONS,
+        runs.FILM_RESULTS,
         runs.EVALUATION_REPORTS,
         runs.ROC_POINTS,
         runs.FROC_POINTS,

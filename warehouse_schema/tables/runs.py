@@ -75,6 +75,27 @@ PREDICTIONS = Table(
     ),
 )
 
+FILM_RESULTS = Table(
+    name="film_results",
+    meaning="One finding's score on one film that was given by itself, cohort or not; what was "
+    "written of it lies in restricted/results/.",
+    primary_key=("run_id", "image_id", "finding"),
+    columns=(
+        text("run_id", "Run."),
+        text("image_id", "Pseudonym of the SOP Instance UID, as in images."),
+        text("finding", "Finding."),
+        text("patient_id", "Patient."),
+        text("source", "Site mapping whose pseudonyms these are."),
+        text("source_sha256", "SHA-256 of the file."),
+        real("score", "Score of the film, 0 to 1."),
+        text("operating_point", "youden, sensitivity_90 or specificity_90."),
+        real("threshold", "Its threshold, of validation.", null_meaning="the run has none stored"),
+        integer("n_regions", "Boxes.", null_meaning="no threshold, or no maps"),
+        text("selection_reason", "What the selection rule says of the film."),
+        moment("written_datetime", "When it was scored.", is_volatile=True),
+    ),
+)
+
 EVALUATION_REPORTS = Table(
     name="evaluation_reports",
     meaning="One number of one evaluated run.",
