@@ -21,7 +21,7 @@ from training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
 from training.film_dataset import FilmSet
 from training.logbook import Logbook
 from training.methods.method import Method
-from training.network import load_network
+from training.network import ScoringNetwork, load_network
 from training.recipe import Recipe
 from training.sampler import n_steps_per_epoch
 from training.scoring import finding_aurocs, image_scores
@@ -72,7 +72,7 @@ class Trainer:
     def __init__(
         self,
         *,
-        student: nn.Module,
+        student: ScoringNetwork,
         method: Method,
         train_films: FilmSet,
         validation_films: FilmSet,
@@ -217,7 +217,7 @@ class Trainer:
             ]
         self.standing.rows.append((epoch, "all", "validation_auroc", mean))
 
-    def _validation_aurocs(self, network: nn.Module) -> list[float | None]:
+    def _validation_aurocs(self, network: ScoringNetwork) -> list[float | None]:
         scores = image_scores(network, self.validation_films, device=self.device)
         return finding_aurocs(scores, self.validation_films.labels)
 

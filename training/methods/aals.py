@@ -11,6 +11,7 @@ from training.ema import Teacher, alpha_of_recipe
 from training.film_dataset import Role
 from training.losses import batch_loss, bernoulli_kl
 from training.methods.method import Method, StepLosses
+from training.network import ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -25,7 +26,7 @@ class Aals(Method):
     uses_p = True
     needs_initial_run = True
 
-    def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, student: ScoringNetwork, *, n_steps_per_epoch: int) -> None:
         super().__init__(recipe, student, n_steps_per_epoch=n_steps_per_epoch)
         self.teacher = Teacher(student, alpha_of_recipe(recipe, n_steps_per_epoch))
 

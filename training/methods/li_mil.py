@@ -28,7 +28,6 @@ class LiMil(Method):
     uses_p = True
     needs_initial_run = True
     network = PatchDetector
-    has_comparable_maps = False
 
     def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
         """-w log p(y | x, box) on boxed positives, -log p(y | x) by record elsewhere (eq. 4)."""

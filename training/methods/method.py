@@ -14,7 +14,7 @@ from training.batches import Batch
 from training.ema import Teacher
 from training.film_dataset import Role
 from training.losses import batch_loss, pixel_bce
-from training.network import PyramidDetector
+from training.network import PyramidDetector, ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -45,8 +45,6 @@ class Method(ABC):
         needs_initial_run: True for a second step, which starts from a first step's best epoch.
         needs_second_view: True where a batch must hold a second view of its films.
         network: Class of the network.
-        has_comparable_maps: False where maps of different images cannot be compared, so that none
-            are kept and no FROC is computed.
         teacher: The EMA teacher, None for methods without one.
     """
 
@@ -54,10 +52,9 @@ class Method(ABC):
     uses_p: ClassVar[bool] = False
     needs_initial_run: ClassVar[bool] = False
     needs_second_view: ClassVar[bool] = False
-    network: ClassVar[type[PyramidDetector]] = PyramidDetector
-    has_comparable_maps: ClassVar[bool] = True
+    network: ClassVar[type[ScoringNetwork]] = PyramidDetector
 
-    def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, student: ScoringNetwork, *, n_steps_per_epoch: int) -> None:
         self.recipe = recipe
         self.n_steps_per_epoch = n_steps_per_epoch
         self.teacher: Teacher | None = None
