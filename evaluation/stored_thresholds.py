@@ -20,9 +20,7 @@ def stored_operating_point(*, store: Store, run_id: str, name: str = "youden") -
     """
     allowed = get_args(OperatingPointName)
     if name not in allowed:
-        raise ArgumentError(
-            f"--operating-point: got {name!r}; allowed are {', '.join(allowed)}."
-        )
+        raise ArgumentError(f"--operating-point: got {name!r}; allowed are {', '.join(allowed)}.")
     runs = store.read(TRAINING_RUNS, columns=["findings"], where={"run_id": run_id}).to_pylist()
     if not runs:
         raise ArgumentError(

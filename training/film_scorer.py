@@ -1,4 +1,4 @@
-"""A run's network for single films that stand in no cohort, as `ribline predict FILE` gives them."""
+"""A run's network for films that stand in no cohort, as `ribline predict FILE` gives them."""
 
 from __future__ import annotations
 

@@ -61,17 +61,16 @@ class ClinicalOrder(ReadingOrder):
 
     def _with_picture(self, reading: FilmReading) -> ClinicalReading:
         film, geometry = reading.film, reading.geometry
-        is_large = film is not None and self.size_px >= PICTURE_PX
-        dataset = None if is_large else open_dataset(self._content(reading.source_sha256))
+        fields = dict(vars(reading))
+        if film is not None and self.size_px >= PICTURE_PX:
+            return ClinicalReading(**fields, picture=film, picture_geometry=geometry)
+        dataset = open_dataset(self._content(reading.source_sha256))
         if film is None:
-            film, geometry = square_film(decode_film(dataset, size_px=self.size_px), self.size_px)
-        picture, picture_geometry = film, geometry
-        if self.size_px < PICTURE_PX:
-            picture, picture_geometry = square_film(
-                decode_film(dataset, size_px=PICTURE_PX), PICTURE_PX
-            )
-        fields = vars(reading) | {"film": film, "geometry": geometry}
-        return ClinicalReading(**fields, picture=picture, picture_geometry=picture_geometry)
+            grey = decode_film(dataset, size_px=self.size_px)
+            fields["film"], fields["geometry"] = square_film(grey, self.size_px)
+        grey = decode_film(dataset, size_px=max(self.size_px, PICTURE_PX))
+        picture, geometry = square_film(grey, max(self.size_px, PICTURE_PX))
+        return ClinicalReading(**fields, picture=picture, picture_geometry=geometry)
 
     def _content(self, sha256: str) -> bytes:
         content = self.path.read_bytes()

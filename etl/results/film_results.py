@@ -61,17 +61,33 @@ class ResultSummary:
     Attributes:
         folder: Where the results lie.
         outcomes: One a file, in order.
-        reasons: How many files have each reason.
+        run: The run that scored them.
+        operating_point: The thresholds.
     """
 
     folder: Path
     outcomes: tuple[FileOutcome, ...]
-    reasons: Mapping[str, int]
+    run: ScoringRun
+    operating_point: OperatingPoint
 
     @property
     def n_scored(self) -> int:
         """Files with scores."""
         return sum(bool(each.scores) for each in self.outcomes)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the results lack for the run's sake."""
+        run_id, thresholds = self.run.run_id, self.operating_point.thresholds
+        if not self.run.has_maps:
+            return [f"scores only: maps of method {self.run.method} cannot be compared."]
+        missing = [finding for finding, value in thresholds.items() if value is None]
+        if missing:
+            return [
+                f"no boxes of {', '.join(missing)}: run {run_id} has no {self.operating_point.name}"
+                f" threshold stored. Run `ribline evaluate --run {run_id}`."
+            ]
+        return []
 
 
 def local_now() -> datetime:
@@ -140,17 +156,16 @@ def write_film_results(
     progress.finish()
     writing.publish(is_any_view)
     if not any(each.scores for each in writing.outcomes):
-        raise InputError(_nothing_scored(writing.outcomes, writing.quarantine.reasons))
-    reasons: dict[str, int] = {}
-    for each in writing.outcomes:
-        if each.reason is not None:
-            reasons[each.reason] = reasons.get(each.reason, 0) + 1
+        raise InputError(_nothing_scored(writing.outcomes))
     return ResultSummary(
-        folder=writing.folder.path, outcomes=tuple(writing.outcomes), reasons=reasons
+        folder=writing.folder.path,
+        outcomes=tuple(writing.outcomes),
+        run=run,
+        operating_point=operating_point,
     )
 
 
-def _nothing_scored(outcomes: Sequence[FileOutcome], reasons: Mapping[str, int]) -> str:
+def _nothing_scored(outcomes: Sequence[FileOutcome]) -> str:
     told = "; ".join(dict.fromkeys(each.reason for each in outcomes if each.reason))
     return (
         f"FILES: none of {len(outcomes)} could be scored: {told}. Give frontal chest films; "
@@ -165,9 +180,7 @@ def _list_paths(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
             continue
         root = path.resolve()
-        found = [
-            Path(parent, name) for parent, _, names in os.walk(root) for name in names
-        ]
+        found = [Path(parent, name) for parent, _, names in os.walk(root) for name in names]
         yield from sorted(
             each for each in found if each.resolve().is_relative_to(root) and each.is_file()
         )
@@ -197,6 +210,7 @@ class _Writing:
         self._opt_outs = OptOuts(store, names)
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
         self._seen_keys: set[str] = set()
+        self._image_ids: set[str] = set()
         self.folder = ResultFolder(store.home, run.run_id)
         self.quarantine = QuarantineList(stage=STAGE, source=names.source)
         self.outcomes: list[FileOutcome] = []
@@ -216,24 +230,32 @@ class _Writing:
         self.outcomes.append(self._scored(number, reading))
 
     def _refusal(self, reading: FilmReading) -> str | None:
-        if not reading.source_sha256:
-            return ABSENT if not reading.path.exists() else reading.fault
-        if reading.fault is not None or reading.facts is None:
-            return reading.fault or "no header"
-        if reading.facts.patient_identifier is None:
-            return "no Patient ID"
-        if self._opt_outs.holds(reading.facts.patient_identifier):
-            return OPTED_OUT
-        if reading.film is None:
+        fault = reading.fault if reading.path.exists() else ABSENT
+        facts = reading.facts
+        if fault is None and facts is None:
+            fault = "no header"
+        if fault is not None or facts is None:
+            return fault
+        reason = None
+        if facts.patient_identifier is None:
+            reason = "no Patient ID"
+        elif self._opt_outs.holds(facts.patient_identifier):
+            reason = OPTED_OUT
+        elif reading.film is None:
             assert reading.selection is not None
-            return f"not a frontal chest film: {reading.selection.reason}"
-        return None
+            reason = f"not a frontal chest film: {reading.selection.reason}"
+        elif self._image_id(reading) in self._image_ids:
+            reason = "a second file with the same UID"
+        return reason
+
+    def _image_id(self, reading: FilmReading) -> str:
+        assert reading.facts is not None
+        return self._names.pseudonym("image", reading.facts.sop_instance_uid)
 
     def _scored(self, number: int, reading: ClinicalReading) -> FileOutcome:
-        assert reading.facts is not None
         scores = self._score(square_film_of(reading))
         result = FilmResult(
-            image_id=self._names.pseudonym("image", reading.facts.sop_instance_uid),
+            image_id=self._image_id(reading),
             reading=reading,
             scores=scores,
             regions=find_boxes(reading, scores, self._operating_point),
@@ -241,10 +263,11 @@ class _Writing:
             run=self._run,
             code_version=code_version(),
         )
-        reason = None
-        is_unchanged = self.folder.has(result.image_id, result.digest)
-        if not is_unchanged:
-            reason = self._write(result)
+        self._image_ids.add(result.image_id)
+        earlier = self.folder.read(result.image_id, result.digest)
+        reason = self._write(result) if earlier is None else earlier["fault"]
+        if reason is not None:
+            self.quarantine.add(reading.source_sha256[:16], reason)
         self._add_rows(result)
         return FileOutcome(
             number=number,
@@ -252,7 +275,7 @@ class _Writing:
             reason=reason,
             scores=scores.scores,
             n_regions=None if result.regions is None else len(result.regions),
-            is_unchanged=is_unchanged,
+            is_unchanged=earlier is not None,
         )
 
     def _write(self, result: FilmResult) -> str | None:
@@ -267,8 +290,6 @@ class _Writing:
             result, content if is_same else b"", names=self._names, written=now
         )
         self.folder.write(result.image_id, files, result.summary(now) | {"fault": reason})
-        if reason is not None:
-            self.quarantine.add(result.reading.source_sha256[:16], reason)
         return reason
 
     def _add_rows(self, result: FilmResult) -> None:

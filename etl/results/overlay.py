@@ -7,6 +7,7 @@ are told apart by the line of their boxes and by words, never by colour.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -71,7 +72,17 @@ def draw_result(
     film = canvas[top : top + geometry.valid_height_px, left : left + geometry.valid_width_px]
     dashes = {finding: DASHES[n % len(DASHES)] for n, finding in enumerate(run.findings)}
     boxed = _boxes(film, regions, geometry, dashes)
-    strip = _strip(film.shape[1], scores, regions, operating_point, run, dashes, is_synthetic)
+    notes = [f"Ribline, run {run.run_id}", RESEARCH, *([SYNTHETIC] if is_synthetic else [])]
+    told = {
+        finding: _told(
+            finding,
+            score,
+            threshold=operating_point.thresholds.get(finding),
+            n_boxes=sum(each.finding == finding for each in regions),
+        )
+        for finding, score in scores.scores.items()
+    }
+    strip = _strip(film.shape[1], told, dashes, notes)
     return np.concatenate([boxed, strip])
 
 
@@ -140,7 +151,7 @@ def _dashed(
 ) -> None:
     left, top, right, bottom = (frame[0] + 1, frame[1] + 1, frame[2] - 2, frame[3] - 2)
     corners = ((left, top), (right, top), (right, bottom), (left, bottom), (left, top))
-    for start, stop in zip(corners, corners[1:], strict=False):
+    for start, stop in pairwise(corners):
         _line(draw, start, stop, dash)
 
 
@@ -182,23 +193,18 @@ def _tag(
 
 def _strip(
     width: int,
-    scores: FilmScores,
-    regions: Sequence[SourceRegion],
-    operating_point: OperatingPoint,
-    run: ScoringRun,
+    told: Mapping[str, str],
     dashes: Mapping[str, tuple[int, int] | None],
-    is_synthetic: bool,
+    notes: Sequence[str],
 ) -> Picture:
-    notes = [f"Ribline, run {run.run_id}", RESEARCH, *([SYNTHETIC] if is_synthetic else [])]
-    height = MARGIN_PX * 2 + LINE_PX * (len(scores.scores) + len(notes) + 1)
+    """Scores in words beside the line of their boxes, the scale of the heat, and notes."""
+    height = MARGIN_PX * 2 + LINE_PX * (len(told) + len(notes) + 1)
     image = Image.new("RGB", (width, height), BLACK)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(TEXT_PX)
     y = MARGIN_PX + LINE_PX / 2
-    for finding, score in scores.scores.items():
+    for finding, text in told.items():
         _line(draw, (MARGIN_PX, y), (MARGIN_PX + 40, y), dashes[finding])
-        n_boxes = sum(each.finding == finding for each in regions)
-        text = _told(finding, score, operating_point.thresholds.get(finding), n_boxes)
         draw.text((MARGIN_PX + 52, y), text, fill=WHITE, font=font, anchor="lm")
         y += LINE_PX
     _colour_bar(image, draw, y, font)
@@ -208,7 +214,7 @@ def _strip(
     return np.asarray(image)
 
 
-def _told(finding: str, score: float, threshold: float | None, n_boxes: int) -> str:
+def _told(finding: str, score: float, *, threshold: float | None, n_boxes: int) -> str:
     told = f"{finding_name(finding)}: score {score:.2f}"
     if threshold is None:
         return f"{told}, no threshold known"

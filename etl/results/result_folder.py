@@ -34,16 +34,16 @@ class ResultFolder:
         """Path of one file of a film."""
         return self.path / f"{image_id}_{name}"
 
-    def has(self, image_id: str, digest: str) -> bool:
-        """True where this very result stands here, all of it."""
+    def read(self, image_id: str, digest: str) -> dict[str, Any] | None:
+        """The summary of this very result where it stands here, all of it; else None."""
         try:
             content = json.loads(self.file(image_id, JSON_NAME).read_bytes())
-            names = content["files"]
-            return content["digest"] == digest and all(
-                self.file(image_id, str(name)).is_file() for name in names
+            is_whole = content["digest"] == digest and all(
+                self.file(image_id, str(name)).is_file() for name in content["files"]
             )
+            return dict(content) if is_whole else None
         except (OSError, ValueError, KeyError, TypeError):
-            return False
+            return None
 
     def write(self, image_id: str, files: Mapping[str, bytes], summary: Mapping[str, Any]) -> None:
         """Write a film's files in place of earlier ones.

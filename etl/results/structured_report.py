@@ -65,7 +65,9 @@ def build_report(
         operating_point: The thresholds.
         identity: Who made it.
     """
-    groups = [
+    groups: list[
+        MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+    ] = [
         *(_film_group(reference, identity, operating_point, each, scores[each]) for each in scores),
         *_region_groups(reference, identity, regions),
     ]

@@ -39,6 +39,7 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
+from flows.stages.prediction import predict_files
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
@@ -71,6 +72,7 @@ __all__ = [
     "open_store",
     "pacs_address",
     "predict",
+    "predict_files",
     "preview_labels",
     "prune_cache",
     "public_key",
