@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from etl.results.film_results import FileOutcome, ResultSummary
+    from etl.results.result_delivery import DeliverySummary
     from warehouse_schema.film_scores import OperatingPoint
 
 CALLED = "bold"
@@ -40,6 +42,21 @@ def print_results(console: Console, summary: ResultSummary) -> None:
     for note in summary.notes:
         console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"Results: {summary.folder}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_faults(console: Console, what: str, faults: Mapping[int, str]) -> None:
+    """Print what went wrong with some of a list, by place."""
+    for number, fault in sorted(faults.items()):
+        console.print(f"{what} {number}: {fault}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_delivery(console: Console, delivery: DeliverySummary) -> None:
+    """Print what the PACS took."""
+    print_faults(console, "film", delivery.faults)
+    console.print(
+        f"{delivery.n_sent} DICOM objects of {delivery.n_films} films stored in the PACS.",
+        highlight=False,
+    )
 
 
 def _heading(finding: str, point: OperatingPoint) -> str:

@@ -19,7 +19,7 @@ from etl.pseudonym import Pseudonymizer
 from etl.quarantine import QuarantineList
 from etl.records.site_mapping import find_time_zone
 from etl.results.clinical_film import ClinicalOrder, ClinicalReading, square_film_of
-from etl.results.film_result import FilmResult, find_boxes, result_files
+from etl.results.film_result import DICOM_NAMES, FilmResult, find_boxes, result_files
 from etl.results.result_folder import ResultFolder
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import InputError
@@ -44,6 +44,7 @@ class FileOutcome:
         scores: Score by finding; empty where it was not scored.
         n_regions: Boxes; None without maps or thresholds.
         is_unchanged: True where the same result was here already.
+        dicom_paths: Its DICOM results.
     """
 
     number: int
@@ -52,6 +53,7 @@ class FileOutcome:
     scores: Mapping[str, float] = field(default_factory=dict)
     n_regions: int | None = None
     is_unchanged: bool = False
+    dicom_paths: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +278,11 @@ class _Writing:
             scores=scores.scores,
             n_regions=None if result.regions is None else len(result.regions),
             is_unchanged=earlier is not None,
+            dicom_paths=tuple(
+                path
+                for name in DICOM_NAMES
+                if (path := self.folder.file(result.image_id, name)).is_file()
+            ),
         )
 
     def _write(self, result: FilmResult) -> str | None:

@@ -28,6 +28,7 @@ DASHES: tuple[tuple[int, int] | None, ...] = (None, (12, 8), (4, 6), (20, 6))
 TEXT_PX = 18
 LINE_PX = 26
 MARGIN_PX = 14
+MIN_WIDTH_PX = 720
 WHITE, GREY, BLACK = (255, 255, 255), (200, 200, 200), (0, 0, 0)
 SYNTHETIC = "SYNTHETIC film: no patient."
 
@@ -72,6 +73,8 @@ def draw_result(
     film = canvas[top : top + geometry.valid_height_px, left : left + geometry.valid_width_px]
     dashes = {finding: DASHES[n % len(DASHES)] for n, finding in enumerate(run.findings)}
     boxed = _boxes(film, regions, geometry, dashes)
+    # A narrow film gets black beside it, so that the words have room.
+    boxed = np.pad(boxed, ((0, 0), (0, max(0, MIN_WIDTH_PX - boxed.shape[1])), (0, 0)))
     notes = [f"Ribline, run {run.run_id}", RESEARCH, *([SYNTHETIC] if is_synthetic else [])]
     told = {
         finding: _told(
@@ -82,7 +85,7 @@ def draw_result(
         )
         for finding, score in scores.scores.items()
     }
-    strip = _strip(film.shape[1], told, dashes, notes)
+    strip = _strip(boxed.shape[1], told, dashes, notes)
     return np.concatenate([boxed, strip])
 
 

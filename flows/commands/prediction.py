@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from flows import stages
-from flows.commands.context import console, print_counts, progress, settings_of
+from flows.commands.context import console, print_counts, progress, read_identifiers, settings_of
 from flows.commands.experiments import Run
+from warehouse_schema.errors import ArgumentError, SourceError
 
 
 def predict(
@@ -23,31 +25,74 @@ def predict(
     ] = None,
     *,
     run: Run = None,
+    studies: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Studies to fetch from the PACS instead: one Study Instance UID or accession "
+            "number a line.",
+        ),
+    ] = None,
+    route: Annotated[
+        Literal["dicomweb", "dimse"] | None,
+        typer.Option("--pacs", help="How the PACS is reached (default: what is configured)."),
+    ] = None,
+    to_pacs: Annotated[
+        bool, typer.Option("--to-pacs", help="Store the DICOM results in the PACS too.")
+    ] = False,
     operating_point: Annotated[
         Literal["youden", "sensitivity_90", "specificity_90"],
         typer.Option(help="Whose thresholds make boxes of a map."),
     ] = "youden",
     any_view: Annotated[
-        bool, typer.Option("--any-view", help="Files that the selection rule refuses too.")
+        bool, typer.Option("--any-view", help="Films that the selection rule refuses too.")
     ] = False,
 ) -> None:
-    """Score the cohort's films, or DICOM files with pictures, boxes and DICOM results."""
-    from flows.result_display import print_results
+    """Score the cohort's films, or single films: pictures, boxes, DICOM results."""
+    from flows.result_display import print_delivery, print_faults, print_results
 
-    settings = settings_of(context)
+    settings = settings_of(context, image_source=route)
     run_id = stages.require_run(settings, run)
-    if not files:
+    if files and studies:
+        raise ArgumentError("--studies: got files too; give either FILES or --studies.")
+    if not files and studies is None:
+        _refuse_without_files(to_pacs=to_pacs, any_view=any_view)
         with progress() as display:
             n_films = stages.predict(settings, run_id=run_id, progress=display)
         print_counts(f"predict {run_id}", {"films scored": n_films})
         return
+    faults: Mapping[int, str] = {}
     with progress() as display:
-        summary = stages.predict_files(
-            settings,
-            run_id=run_id,
-            files=files,
-            operating_point=operating_point,
-            is_any_view=any_view,
-            progress=display,
-        )
+        if studies is None:
+            summary = stages.predict_files(
+                settings,
+                run_id=run_id,
+                files=files or [],
+                operating_point=operating_point,
+                is_any_view=any_view,
+                progress=display,
+            )
+        else:
+            identifiers = read_identifiers(studies, argument="--studies")
+            summary, faults = stages.predict_studies(
+                settings,
+                run_id=run_id,
+                identifiers=identifiers,
+                operating_point=operating_point,
+                is_any_view=any_view,
+                progress=display,
+            )
     print_results(console(), summary)
+    print_faults(console(), "study", faults)
+    if to_pacs:
+        with progress() as display:
+            delivery = stages.deliver_results(settings, summary, progress=display)
+        print_delivery(console(), delivery)
+        if delivery.faults:
+            raise typer.Exit(SourceError.exit_code)
+
+
+def _refuse_without_files(**options: bool) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, is_given in options.items() if is_given]
+    if given:
+        raise ArgumentError(f"{given[0]} goes with FILES or --studies; give one of them.")

@@ -39,7 +39,7 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
-from flows.stages.prediction import predict_files
+from flows.stages.prediction import deliver_results, predict_files, predict_studies
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
@@ -50,6 +50,7 @@ __all__ = [
     "compare",
     "counts",
     "definitions",
+    "deliver_results",
     "diff_labels",
     "draw_annotation_sample",
     "evaluate",
@@ -73,6 +74,7 @@ __all__ = [
     "pacs_address",
     "predict",
     "predict_files",
+    "predict_studies",
     "preview_labels",
     "prune_cache",
     "public_key",
