@@ -96,3 +96,37 @@ def _refuse_without_files(**options: bool) -> None:
     given = [f"--{name.replace('_', '-')}" for name, is_given in options.items() if is_given]
     if given:
         raise ArgumentError(f"{given[0]} goes with FILES or --studies; give one of them.")
+
+
+def export_model(
+    context: typer.Context,
+    run: Run = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE.onnx", help="File to write.")
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check", metavar="FILE.onnx", help="Only tell whether a file is such an export."
+        ),
+    ] = None,
+) -> None:
+    """Write a run's network as an ONNX file, which needs neither Ribline nor torch."""
+    settings = settings_of(context)
+    if (to is None) == (check is None):
+        raise ArgumentError("export-model: give --to FILE.onnx, or --check FILE.onnx.")
+    if check is not None:
+        known = stages.check_model(settings, path=check)
+        console().print(f"{check} is the export of {known.run_id}.", highlight=False, markup=False)
+        return
+    assert to is not None
+    run_id = stages.require_run(settings, run)
+    with progress() as display:
+        exported = stages.export_model(settings, run_id=run_id, path=to, progress=display)
+    console().print(
+        f"Written: {to}, {exported.n_bytes:,} bytes, SHA-256 {exported.file_sha256}; "
+        f"outputs within {exported.largest_difference:.1g} of torch's.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

@@ -39,13 +39,20 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
-from flows.stages.prediction import deliver_results, predict_files, predict_studies
+from flows.stages.prediction import (
+    check_model,
+    deliver_results,
+    export_model,
+    predict_files,
+    predict_studies,
+)
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
     "Counts",
     "build_cohort",
+    "check_model",
     "check_source",
     "compare",
     "counts",
@@ -55,6 +62,7 @@ __all__ = [
     "draw_annotation_sample",
     "evaluate",
     "export_dicom",
+    "export_model",
     "extract",
     "flat_counts",
     "forget_patients",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from etl.results.film_results import ResultSummary
     from etl.results.result_delivery import DeliverySummary
     from flows.settings import Settings
+    from training.onnx_export import ModelExport
 
 
 def predict_files(
@@ -99,6 +100,22 @@ def deliver_results(
         films=[each.dicom_paths for each in summary.outcomes if each.dicom_paths],
         progress=progress,
     )
+
+
+def export_model(
+    settings: Settings, *, run_id: str, path: Path, progress: Progress = SILENT
+) -> ModelExport:
+    """A run's network as an ONNX file."""
+    from training.onnx_export import export_model as export
+
+    return export(store=open_store(settings), run_id=run_id, path=path, progress=progress)
+
+
+def check_model(settings: Settings, *, path: Path) -> ModelExport:
+    """Whether an ONNX file is an export of this home, unaltered."""
+    from training.onnx_export import check_model as check
+
+    return check(store=open_store(settings), path=path)
 
 
 def _pacs_route(settings: Settings) -> str:

@@ -37,6 +37,7 @@ TABLES: dict[str, Table] = {
         runs.TRAINING_EPOCHS,
         runs.PREDICTIONS,
         runs.FILM_RESULTS,
+        runs.MODEL_EXPORTS,
         runs.EVALUATION_REPORTS,
         runs.ROC_POINTS,
         runs.FROC_POINTS,

@@ -96,6 +96,21 @@ FILM_RESULTS = Table(
     ),
 )
 
+MODEL_EXPORTS = Table(
+    name="model_exports",
+    meaning="One run's network as an ONNX file, known by its bytes.",
+    primary_key=("file_sha256",),
+    columns=(
+        text("file_sha256", "SHA-256 of the file."),
+        text("run_id", "Run."),
+        integer("n_bytes", "Size of the file."),
+        integer("opset", "ONNX operator set."),
+        real("largest_difference", "Largest difference of an output from torch's, as checked."),
+        text("code_version", "Version of Ribline and git commit.", is_volatile=True),
+        moment("exported_datetime", "When it was written.", is_volatile=True),
+    ),
+)
+
 EVALUATION_REPORTS = Table(
     name="evaluation_reports",
     meaning="One number of one evaluated run.",
