@@ -152,7 +152,7 @@ def test_the_box_is_the_same_in_every_object(
     assert [m.value for m in roi.get_measurements()] == [1.0]
     whole = report.content.get_image_measurement_groups()
     assert [group.get_measurements()[0].value for group in whole] == [1.0, 0.001526]
-    assert report.content.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
 
 
 @pytest.mark.parametrize(
