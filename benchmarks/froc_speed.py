@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.bootstrap import DRAWS, PatientBootstrap, percentile_interval
-from evaluation.finding_metrics import froc_draws
 from evaluation.froc import (
     FALSE_POSITIVE_RATIOS,
     FrocCounter,
@@ -25,6 +24,7 @@ from evaluation.froc import (
     distinct_centre_scores,
     froc_curve,
 )
+from evaluation.froc_metrics import froc_draws
 from evaluation.score_maps import ScoredImage, centre_scores, outside_mask, quantise
 
 SIDE = 1024

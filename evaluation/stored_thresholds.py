@@ -9,7 +9,8 @@ from evaluation.operating_points import OperatingPointName
 from warehouse_schema.errors import ArgumentError
 from warehouse_schema.film_scores import OperatingPoint
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, TRAINING_RUNS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+from warehouse_schema.tables.runs import TRAINING_RUNS
 
 
 def stored_operating_point(*, store: Store, run_id: str, name: str = "youden") -> OperatingPoint:

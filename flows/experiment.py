@@ -99,7 +99,8 @@ def reported_runs(settings: Settings) -> list[str]:
     Raises:
         EvaluationError: No run has been evaluated.
     """
-    from warehouse_schema.tables.runs import EVALUATION_REPORTS, TRAINING_RUNS
+    from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+    from warehouse_schema.tables.runs import TRAINING_RUNS
 
     store = stages.open_store(settings)
     evaluated = set(store.read(EVALUATION_REPORTS, columns=["run_id"])["run_id"].to_pylist())

@@ -34,7 +34,8 @@ from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import MODEL_EXPORTS, TRAINING_RUNS
+from warehouse_schema.tables.results import MODEL_EXPORTS
+from warehouse_schema.tables.runs import TRAINING_RUNS
 
 OPSET = 18
 TOLERANCE = 1e-4

@@ -26,7 +26,9 @@ from warehouse_schema.errors import InputError
 from warehouse_schema.film_scores import OperatingPoint, ScoreFilm, ScoringRun
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, FILM_RESULTS, TRAINING_RUNS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+from warehouse_schema.tables.results import FILM_RESULTS
+from warehouse_schema.tables.runs import TRAINING_RUNS
 
 STAGE = "predict"
 ABSENT = "there is no such file"

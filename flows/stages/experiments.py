@@ -83,7 +83,7 @@ def write_report(
     progress: Progress = SILENT,
 ) -> Path:
     """One self-contained HTML file about the runs."""
-    from evaluation.report import write_report as write
+    from evaluation.report.page import write_report as write
 
     progress.start("report", None)
     path: Path = write(

@@ -295,7 +295,7 @@ STAGE_MODULES = {
     "label": ("etl.cohorts.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
     "build-cohort": ("etl.cohorts.cohort", "etl.cohorts.fold_assignment"),
     "train": ("training.train", "training.run_inputs", "training.film_dataset"),
-    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.finding_metrics"),
+    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.subgroups"),
     "report": ("evaluation.report", "evaluation.report_records", "evaluation.report_films"),
     "export-dicom": ("etl.privacy.dicom_export", "etl.privacy.dicom_profile"),
 }

@@ -16,7 +16,7 @@ import pytest
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),

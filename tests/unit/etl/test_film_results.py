@@ -25,7 +25,8 @@ from etl.results.film_results import ResultSummary, write_film_results
 from warehouse_schema.errors import InputError, WarehouseError
 from warehouse_schema.film_scores import FilmScores, OperatingPoint, ScoringRun, SquareFilm
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import FILM_RESULTS, QUARANTINE
+from warehouse_schema.tables.results import FILM_RESULTS
+from warehouse_schema.tables.runs import QUARANTINE
 
 RUN = ScoringRun(
     run_id="aals-0-1-abcdef01",

@@ -18,16 +18,14 @@ from warehouse_schema.pixel_shards import open_array, write_array
 from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
 from warehouse_schema.tables.annotation import CONSENSUS_BOXES
-from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
-from warehouse_schema.tables.runs import (
+from warehouse_schema.tables.evaluation import (
     EVALUATION_REPORTS,
     FROC_POINTS,
-    LINEAGE,
-    PREDICTIONS,
     ROC_POINTS,
     RUN_COMPARISONS,
-    TRAINING_RUNS,
 )
+from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
+from warehouse_schema.tables.runs import LINEAGE, PREDICTIONS, TRAINING_RUNS
 
 SUPERVISED, AALS = "supervised-0-1-aa", "aals-0-1-bb"
 DRAWS = 60

@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evaluation.comparison import AUROC_PROTOCOL, FROC_PROTOCOL
-from evaluation.report_figures import Picture
-from evaluation.report_films import FilmExample, film_examples
-from evaluation.report_numbers import Difference, Number, ReportNumbers, ResultRow
-from evaluation.report_records import (
+from evaluation.report.figures import Picture
+from evaluation.report.films import FilmExample, film_examples
+from evaluation.report.numbers import Difference, Number, ReportNumbers, ResultRow
+from evaluation.report.records import (
     LabelExample,
     cohort_flow,
     is_synthetic,
@@ -111,7 +111,7 @@ def render_report(*, store: Store, run_ids: list[str]) -> str:
     ]
     test = [image for image in run.cohort.values() if image.split == "test"]
     environment = Environment(
-        loader=PackageLoader("evaluation", "templates"),
+        loader=PackageLoader("evaluation.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

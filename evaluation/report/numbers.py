@@ -8,19 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.comparison import AUROC_PROTOCOL, FROC_PROTOCOL
-from evaluation.report_figures import Curve, Picture, Series, epoch_figure, froc_figure, roc_figure
+from evaluation.method_names import method_name
+from evaluation.report.figures import Curve, Picture, Series, epoch_figure, froc_figure, roc_figure
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import (
+from warehouse_schema.tables.evaluation import (
     EVALUATION_REPORTS,
     FROC_POINTS,
     ROC_POINTS,
     RUN_COMPARISONS,
-    TRAINING_EPOCHS,
-    TRAINING_RUNS,
 )
+from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
 
-METHOD_NAMES = {"supervised": "Supervised", "aals": "AALS"}
 METRICS = (
     ("auroc", AUROC_PROTOCOL, "AUROC"),
     ("average_precision", AUROC_PROTOCOL, "Average precision"),
@@ -224,7 +223,7 @@ class ReportNumbers:
                 'ribline sql "FROM training_runs".'
             )
         method = str(rows[0]["method"])
-        return RunRow(run_id, METHOD_NAMES.get(method, method), rows[0])
+        return RunRow(run_id, method_name(method), rows[0])
 
     def _read_numbers(self, run_ids: list[str]) -> dict[tuple[str, str, str, str], Number]:
         rows = self._store.read(EVALUATION_REPORTS, where={"run_id": run_ids}, at=self._at)

@@ -13,7 +13,7 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from evaluation.report_figures import Picture
+from evaluation.report.figures import Picture
 from evaluation.score_maps import SCORE_MAX, ScoredImage, box_pixels, centre_scores
 from evaluation.scored_run import ScoredImages, ScoredRun
 from warehouse_schema.pixel_shards import read_film
