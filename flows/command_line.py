@@ -73,6 +73,7 @@ for panel, name, function in (
     (DETECTOR, "predict", prediction.predict),
     (DETECTOR, "evaluate", experiments.evaluate),
     (DETECTOR, "report", experiments.report),
+    (DETECTOR, "model-card", prediction.model_card),
     (DETECTOR, "export-model", prediction.export_model),
     (WAREHOUSE, "sql", warehouse.sql),
     (WAREHOUSE, "prune-cache", hospital.prune_cache),

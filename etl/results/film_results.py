@@ -30,7 +30,7 @@ from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 from warehouse_schema.tables.results import FILM_RESULTS
 from warehouse_schema.tables.runs import TRAINING_RUNS
 
-STAGE = "predict"
+STAGE = "predict-files"
 ABSENT = "there is no such file"
 OPTED_OUT = "the patient has opted out"
 

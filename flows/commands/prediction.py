@@ -130,3 +130,18 @@ def export_model(
         markup=False,
         soft_wrap=True,
     )
+
+
+def model_card(
+    context: typer.Context,
+    run: Run = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Default: the run's folder in the home."),
+    ] = None,
+) -> None:
+    """Write a run's model card: data, results, limits, CLAIM checklist."""
+    settings = settings_of(context)
+    run_id = stages.require_run(settings, run)
+    path = stages.write_model_card(settings, run_id=run_id, output_path=output)
+    console().print(f"Model card: {path.resolve()}", highlight=False, markup=False, soft_wrap=True)

@@ -45,6 +45,7 @@ from flows.stages.prediction import (
     export_model,
     predict_files,
     predict_studies,
+    write_model_card,
 )
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
@@ -89,6 +90,7 @@ __all__ = [
     "recipe_overrides",
     "require_run",
     "train",
+    "write_model_card",
     "write_report",
     "write_run_report",
 ]

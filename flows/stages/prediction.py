@@ -118,6 +118,13 @@ def check_model(settings: Settings, *, path: Path) -> ModelExport:
     return check(store=open_store(settings), path=path)
 
 
+def write_model_card(settings: Settings, *, run_id: str, output_path: Path | None = None) -> Path:
+    """The model card of a run; in its folder by default."""
+    from evaluation.model_card.page import write_model_card as write
+
+    return write(store=open_store(settings), run_id=run_id, output_path=output_path)
+
+
 def _pacs_route(settings: Settings) -> str:
     """dicomweb or dimse: what image_source says, else the one that is configured."""
     if settings.image_source in ("dicomweb", "dimse"):

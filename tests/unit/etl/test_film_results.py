@@ -267,7 +267,7 @@ def test_what_cannot_be_scored_is_listed_and_the_rest_goes_on(
         "there is no such file",
     ]
     assert summary.n_scored == 1
-    rows = store.read(QUARANTINE, where={"stage": "predict"}).to_pylist()
+    rows = store.read(QUARANTINE, where={"stage": "predict-files"}).to_pylist()
     assert len(rows) == 6
     assert "Canary" not in str(rows)
     scored = store.read(FILM_RESULTS).to_pylist()
