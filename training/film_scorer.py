@@ -76,7 +76,8 @@ class FilmScorer:
         )
         valid = np.zeros((1, 1, size, size), dtype=np.bool_)
         valid[..., area.row_start : area.row_stop, area.column_start : area.column_stop] = True
-        pixels = torch.from_numpy(input_film(film.pixels, size)).to(self._device)
+        # A film of the cache is memory-mapped, and torch takes no memory that cannot be written.
+        pixels = torch.from_numpy(np.array(input_film(film.pixels, size))).to(self._device)
         inputs = normalise(pixels[None, None].float() / 255.0)
         with torch_settings(self.recipe.n_cpu_threads):
             scores = self.network.score(
