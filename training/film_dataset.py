@@ -90,13 +90,7 @@ class FilmSet:
         size = self.image_size_px
         films = np.empty((len(rows), size, size), dtype=np.uint8)
         for place, row in enumerate(rows):
-            film = read_film(self.cache, *self.shards[row])
-            area = cv2.INTER_AREA if film.shape[0] > size else cv2.INTER_LINEAR
-            films[place] = (
-                film
-                if film.shape == (size, size)
-                else cv2.resize(film, (size, size), interpolation=area)
-            )
+            films[place] = input_film(read_film(self.cache, *self.shards[row]), size)
         return films
 
     def masks(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -111,6 +105,14 @@ class FilmSet:
                 for box in self.boxes[row][finding]:
                     masks[(place, finding, *box_pixels(box, area))] = 1
         return masks
+
+
+def input_film(film: NDArray[np.uint8], image_size_px: int) -> NDArray[np.uint8]:
+    """A cached film (size, size) at the network's input size."""
+    if film.shape[0] == image_size_px:
+        return film
+    kind = cv2.INTER_AREA if film.shape[0] > image_size_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(film, (image_size_px,) * 2, interpolation=kind), dtype=np.uint8)
 
 
 def load_films(
@@ -238,7 +240,20 @@ def _valid_area(geometry: dict[str, object], image_size_px: int) -> ValidArea:
             f"image_pixels: image {geometry['image_id']} has no valid area. "
             "Run `ribline ingest-images` again."
         )
-    factor = image_size_px / size
+    return valid_area(
+        pads_px=(left, top),
+        valid_px=(width, height),
+        size_px=size,
+        image_size_px=image_size_px,
+    )
+
+
+def valid_area(
+    *, pads_px: tuple[int, int], valid_px: tuple[int, int], size_px: int, image_size_px: int
+) -> ValidArea:
+    """The unpadded part of the network's input, given left and upper padding, width and height."""
+    (left, top), (width, height) = pads_px, valid_px
+    factor = image_size_px / size_px
     return ValidArea(
         row_start=int(np.floor(top * factor)),
         row_stop=min(int(np.ceil((top + height) * factor)), image_size_px),

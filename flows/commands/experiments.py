@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import experiment, stages
-from flows.commands.context import console, print_counts, progress, settings_of
+from flows.commands.context import console, progress, settings_of
 
 Run = Annotated[str | None, typer.Option("--run", help="Training run (default: the newest).")]
 
@@ -41,15 +41,6 @@ def train(
             settings, method=method, fold=fold, initial_run_id=initial_run, progress=display
         )
     console().print(f"Trained {run_id}", highlight=False)
-
-
-def predict(context: typer.Context, run: Run = None) -> None:
-    """Score the validation and test films with a trained run."""
-    settings = settings_of(context)
-    run_id = stages.require_run(settings, run)
-    with progress() as display:
-        n_films = stages.predict(settings, run_id=run_id, progress=display)
-    print_counts(f"predict {run_id}", {"films scored": n_films})
 
 
 def evaluate(

@@ -40,20 +40,31 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
+from flows.stages.prediction import (
+    check_model,
+    deliver_results,
+    export_model,
+    predict_files,
+    predict_studies,
+    write_model_card,
+)
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 
 __all__ = [
     "Counts",
     "build_cohort",
+    "check_model",
     "check_source",
     "compare",
     "counts",
     "definitions",
+    "deliver_results",
     "diff_labels",
     "draw_annotation_sample",
     "evaluate",
     "export_dicom",
+    "export_model",
     "extract",
     "flat_counts",
     "forget_patients",
@@ -72,6 +83,8 @@ __all__ = [
     "open_store",
     "pacs_address",
     "predict",
+    "predict_files",
+    "predict_studies",
     "preview_labels",
     "prune_cache",
     "public_key",
@@ -79,6 +92,7 @@ __all__ = [
     "require_run",
     "summarise_folds",
     "train",
+    "write_model_card",
     "write_report",
     "write_run_report",
 ]

@@ -48,16 +48,19 @@ def predict(settings: Settings, *, run_id: str, progress: Progress = SILENT) -> 
 
 
 def evaluate(settings: Settings, *, run_id: str, progress: Progress = SILENT) -> Counts:
-    """AUROC and FROC of a run, with intervals."""
+    """AUROC and FROC of a run, with intervals; its model card is written anew."""
     from evaluation.evaluate import evaluate_run
+    from evaluation.model_card.page import write_model_card
 
+    store = open_store(settings)
     summary = evaluate_run(
-        store=open_store(settings),
+        store=store,
         run_id=run_id,
         n_bootstrap=settings.n_bootstrap,
         prevalence=settings.prevalence,
         progress=progress,
     )
+    write_model_card(store=store, run_id=run_id)
     return {"n_metrics": len(summary.metrics), "notes": list(summary.notes)}
 
 

@@ -1,7 +1,16 @@
 """All declared tables, by name."""
 
 from warehouse_schema.table import Table
-from warehouse_schema.tables import annotation, evaluation, imaging, labels, pacs, records, runs
+from warehouse_schema.tables import (
+    annotation,
+    evaluation,
+    imaging,
+    labels,
+    pacs,
+    records,
+    results,
+    runs,
+)
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -36,6 +45,8 @@ TABLES: dict[str, Table] = {
         runs.TRAINING_RUNS,
         runs.TRAINING_EPOCHS,
         runs.PREDICTIONS,
+        results.FILM_RESULTS,
+        results.MODEL_EXPORTS,
         evaluation.EVALUATION_REPORTS,
         evaluation.ROC_POINTS,
         evaluation.FROC_POINTS,
