@@ -1,31 +1,31 @@
 """The report: complete, self-contained, escaped, private, and sound in a real browser."""
 
 import itertools
-import json
 import re
 import shutil
-import subprocess
 from html import unescape
 from pathlib import Path
 
 import pytest
-from evaluation.report.records import cohort_flow, label_examples
+from browser_check import CHROMIUM, assert_sound_in_browser
 from fabricated_warehouse import FINDINGS, NOTE_TEXT, rewrite, write_fabricated_warehouse
 
 from evaluation.comparison import compare_runs
 from evaluation.evaluate import evaluate_run
+from evaluation.report.cohort import cohort_flow
+from evaluation.report.label_examples import label_examples
 from evaluation.report.page import write_report
 from evaluation.scored_run import ScoredRun
 from warehouse_schema.errors import EvaluationError, WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+from warehouse_schema.tables.labels import LABEL_QUALITY
 from warehouse_schema.tables.records import NOTES
 from warehouse_schema.tables.runs import PREDICTIONS
 
 RUN_IDS = ["supervised-0-1-aa", "aals-0-1-bb"]
 DRAWS = 60
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def evaluate(store: Store) -> None:
@@ -66,14 +66,63 @@ def test_the_report_shows_the_numbers_of_the_warehouse(page: str, evaluated_home
 def test_every_section_is_there_in_order(page: str) -> None:
     sections = re.findall(r'<section id="(\w+)"', page)
     assert sections == [
-        *("brief", "results", "curves", "films", "cohort", "labels", "queue", "training"),
-        "methods",
+        *("brief", "results", "curves", "calibration", "subgroups", "films", "cohort", "labels"),
+        *("queue", "training", "methods", "checklists"),
     ]
-    for words in ("It missed", "ROC curves for Rib fracture", "FROC curves for Clavicle fracture"):
+    for words in (
+        "What it missed.",
+        "ROC curves for Rib fracture",
+        "FROC curves for Clavicle fracture",
+    ):
         assert words in page
     for group in ("Found:", "Missed:", "False alarm:"):
         assert group in page
     assert "a later film of the same patient" in page
+
+
+def test_the_flow_ends_in_the_test_result(page: str) -> None:
+    """STARD: called and not called add up to the positive and the negative test films."""
+    tables = re.findall(r'<table class="plain">.*?</table>', page, re.DOTALL)
+    assert len(tables) == len(FINDINGS)
+    for table in tables:
+        rows = re.findall(r"(\d+) (?:positive|negative).*?>(\d+)<.*?>(\d+)<", table)
+        assert len(rows) == 2
+        for n_films, n_called, n_left in rows:
+            assert int(n_called) + int(n_left) == int(n_films)
+
+
+def test_small_subgroups_carry_a_warning(page: str) -> None:
+    assert page.count("Small numbers.") == len(FINDINGS)
+    assert "Rib fracture: Sensitivity at threshold J" in page
+
+
+def test_checklists_stand_in_full(page: str) -> None:
+    assert "CLAIM, 2024 update" in page
+    assert "STARD-AI" in page
+    assert page.count('class="hospital"') >= 10
+    assert "the hospital&#39;s to fill" in page or "the hospital's to fill" in page
+
+
+def test_a_chart_review_is_shown_where_there_is_one(store: Store, tmp_path: Path) -> None:
+    evaluate_run(store=store, run_id=RUN_IDS[0], n_bootstrap=DRAWS)
+    row = {
+        "review_id": "r",
+        "label_version": 1,
+        "finding": "rib_fracture",
+        "scope": "label",
+        "name": "label",
+        "metric": "ppv",
+        "value": 0.913,
+        "ci_low": 0.8,
+        "ci_high": 0.97,
+        "n_reviewed": 40,
+        "n_represented": 96.0,
+    }
+    rewrite(store, LABEL_QUALITY, [row])
+    page = write_report(store=store, run_ids=RUN_IDS[:1], output_path=tmp_path / "r.html")
+    text = page.read_text()
+    assert "Rib fracture: labels against the chart review: Share. Label PPV: 0.91." in text
+    assert "No chart review is recorded" not in text
 
 
 def test_synthetic_data_are_named_so_in_the_title(page: str) -> None:
@@ -191,60 +240,7 @@ def test_a_place_that_cannot_be_written(evaluated_home: Path, tmp_path: Path) ->
         )
 
 
-def chromium(page: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM is not None
-    return subprocess.run(
-        [
-            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *("--disable-background-networking", "--enable-logging=stderr"),
-            *("--disable-dev-shm-usage", f"--user-data-dir={profile}"),
-            *(*options, page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-
-
-MEASURE = """<script>addEventListener("load", () => {
-  const images = [...document.images];
-  const loaded = images.filter(image => image.complete && image.naturalWidth > 0);
-  const scroll = document.documentElement.scrollWidth;
-  parent.postMessage(JSON.stringify(
-    {width: innerWidth, scroll, images: images.length, loaded: loaded.length}), "*");
-});</script>"""
-FRAMES = """<!doctype html><body><script>
-const measured = [];
-addEventListener("message", event => {
-  measured.push(event.data);
-  document.documentElement.dataset.measured = JSON.stringify(measured);
-});
-</script>
-<iframe src="measured.html" style="border:0;height:2000px;width:1280px"></iframe>
-<iframe src="measured.html" style="border:0;height:2000px;width:390px"></iframe>"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed; `make test` installs it")
-def test_in_a_browser(page: str, evaluated_home: Path, tmp_path: Path) -> None:
+def test_in_a_browser(evaluated_home: Path, tmp_path: Path) -> None:
     """No console message, every picture loaded, no horizontal scrolling at 1280 and 390 pixels."""
-    report = evaluated_home / "out" / "report.html"
-    picture = tmp_path / "page.png"
-    shown = chromium(report, tmp_path / "a", f"--screenshot={picture}", "--window-size=1280,2000")
-    assert "CONSOLE" not in shown.stderr
-    assert picture.stat().st_size > 20_000
-    # The page itself forbids scripts; a copy without that rule is measured, in frames, since a
-    # headless window has a least width.
-    (tmp_path / "measured.html").write_text(
-        re.sub(r"<meta http-equiv[^>]+>", "", page).replace("</body>", f"{MEASURE}</body>")
-    )
-    frames = tmp_path / "frames.html"
-    frames.write_text(FRAMES)
-    dumped = chromium(frames, tmp_path / "b", "--dump-dom", "--virtual-time-budget=5000")
-    found = re.search(r'data-measured="([^"]+)"', dumped.stdout)
-    assert found is not None
-    figures = [json.loads(text) for text in json.loads(unescape(found.group(1)))]
-    assert {row["width"] for row in figures} == {390, 1280}
-    for row in figures:
-        assert row["scroll"] <= row["width"]
-        assert row["images"] == row["loaded"] > 10
+    assert_sound_in_browser(evaluated_home / "out" / "report.html", tmp_path)
