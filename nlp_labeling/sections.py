@@ -7,8 +7,8 @@ says, yet notes written one statement a line, without full stops, are cut at the
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -27,10 +27,16 @@ _STOP = re.compile(
     r"[.!?。!?;\d](?:(?<!\d)[.!?。!?;]*[\"')\]]*(?=\s|$|[\u3400-\u9fff])|(?<=[。;])|"
     r"(?<=[a-z]{3}\.)(?=[a-z]{2})|(?<=\s\d)\d?\)\s+(?=[a-z#]))"
 )
-_LINE_OR_STOP = re.compile(r"[\n.;。!?](?:(?<=\n)|\s{1,2})")
+_LINE_OR_STOP = r"[\n.;。!?](?>(?<=\n)|\s{1,2})"
+_PLACE = re.compile(_LINE_OR_STOP)
 _WITHIN_LINE = re.compile(
     r"(?<=\s)(?:findings?|impression|indications?|comparisons?|technique|conclusions?|addendum|"
     r"clinical\s+(?:history|indication|information|details))[ \t]*\Z"
+)
+_WITHIN_LINE_ENDS = (
+    *("finding", "findings", "impression", "indication", "indications", "comparison"),
+    *("comparisons", "technique", "conclusion", "conclusions", "addendum", "history"),
+    *("information", "details", " ", "\t"),
 )
 _LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
@@ -75,10 +81,12 @@ class Segmenter:
     def __init__(self, rules: RuleSet) -> None:
         self._by_phrase = {phrase: rule for rule in rules.of("section") for phrase in rule.phrases}
         lead = r"[ \t*#=_>]*(?:\(?\d{1,2}[.)]\s*)?"
-        self._heading = re.compile(
+        heading = (
             rf"{lead}({phrase_pattern(self._by_phrase)})"
             rf"[ \t*=_]*(?:\([^)\n]{{0,30}}\)[ \t]*)?(?::+[*_]*|(?=\n)|\Z)"
         )
+        self._heading = re.compile(heading)
+        self._before_heading = re.compile(rf"{_LINE_OR_STOP}(?={heading})")
         title = phrase_pattern([*rules.words["title"], *rules.words["view"], *rules.words["side"]])
         view = phrase_pattern(rules.words["view"])
         self._title = re.compile(
@@ -87,16 +95,20 @@ class Segmenter:
         self._continues_after = frozenset(rules.words["continues_after"])
         self._continues_before = frozenset(rules.words["continues_before"])
         self._abbreviations = frozenset(rules.words["abbreviations"])
+        # What a line or a word must end with before the slower patterns are worth a trial.
+        self._open_ends = tuple(rules.words["continues_after"])
+        self._abbreviated_ends = (*self._abbreviations, "no", *"0123456789", *" \t\n")
 
     def sentences(self, text: str, hits: Sequence[int] | None = None) -> list[Sentence]:
         """The sentences of a folded note in order; with ``hits`` only those around these places."""
         headings = self._headings(text)
         starts = [heading.start for heading in headings]
         closings = self._closings(text, headings)
+        edges = sorted({*starts, *closings})
         sentences: list[Sentence] = []
         for start, end in self._blocks(text, hits):
-            cuts = [start, *sorted(s for s in {*starts, *closings} if start < s < end), end]
-            for low, high in pairwise(cuts):
+            inner = edges[bisect_right(edges, start) : bisect_left(edges, end)]
+            for low, high in pairwise([start, *inner, end]):
                 sentences.extend(self._split(text, (low, high), headings, starts, closings))
         return sentences
 
@@ -107,7 +119,7 @@ class Segmenter:
         headings: Sequence[Heading],
         starts: Sequence[int],
         closings: Sequence[int],
-    ) -> Iterator[Sentence]:
+    ) -> list[Sentence]:
         low, high = block
         line_start = low
         place = bisect_right(starts, low) - 1
@@ -118,38 +130,62 @@ class Segmenter:
             if heading.start == low and section != "region":
                 low = max(low, min(heading.end, high))
         section = "findings" if section == "region" else section
-        for start, end in self._punctuated(text, low, high):
-            if text[start:end].strip():
-                yield Sentence(start, end, section, rule_id, line_start)
+        return [
+            Sentence(start, end, section, rule_id, line_start)
+            for start, end in self._punctuated(text, low, high)
+            if not text[start:end].isspace()
+        ]
 
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
-        for place in _heading_places(text):
+        passed = 0
+        for place in self._heading_places(text):
+            self._append_title(text, headings, passed, place)
+            passed = place
             match = self._heading.match(text, place)
-            if match is None:
-                opened = self._title_heading(text, place, headings)
-                headings.extend([opened] if opened else [])
-                continue
+            assert match is not None
             rule = self._by_phrase[phrase_key(match.group(1))]
             is_alone = not match.group().rstrip("*_").endswith(":")
-            start = match.start()
-            if is_alone and not (start == 0 or text[start - 1] == "\n"):
+            if is_alone and not (place == 0 or text[place - 1] == "\n"):
                 continue
             if rule.section == "region":
                 within = headings[-1].section if headings else NO_SECTION
                 if is_alone or within in ("history", "family", "plan", "impression", "addendum"):
                     continue
-            headings.append(Heading(start, match.end(), rule.section, rule.id, rule.is_weak))
+            headings.append(Heading(place, match.end(), rule.section, rule.id, rule.is_weak))
+        self._append_title(text, headings, passed, len(text) + 1)
         return headings
 
-    def _title_heading(self, text: str, place: int, headings: Sequence[Heading]) -> Heading | None:
-        """ "PORTABLE AP CHEST RADIOGRAPH." on a line of its own ends the reason for the exam."""
+    def _heading_places(self, text: str) -> list[int]:
+        """Where a heading stands: at a line, a sentence, or, if it is a plain one, before a colon."""
+        places = {found.end() for found in self._before_heading.finditer(text)}
+        if self._heading.match(text):
+            places.add(0)
+        colon = text.find(":")
+        while colon >= 0:
+            low = max(0, colon - _LONGEST_HEADING)
+            if text.endswith(_WITHIN_LINE_ENDS, low, colon):
+                name = _WITHIN_LINE.search(text, low, colon)
+                if name and self._heading.match(text, name.start()):
+                    places.add(name.start())
+            colon = text.find(":", colon + 1)
+        return sorted(places)
+
+    def _append_title(self, text: str, headings: list[Heading], passed: int, limit: int) -> None:
+        """ "PORTABLE AP CHEST RADIOGRAPH." on a line of its own ends the reason for the exam.
+
+        Titles are looked for behind ``passed``, before the heading at ``limit``.
+        """
         if not headings or headings[-1].section not in _CLOSED_BY_TITLE:
-            return None
-        if not (text[place - 1] == "\n" and text[headings[-1].end : place].strip()):
-            return None
-        match = self._title.match(text, place)
-        return Heading(place, match.end(), "findings", "") if match else None
+            return
+        end = headings[-1].end
+        for found in _PLACE.finditer(text, passed, min(limit, len(text))):
+            place = found.end()
+            if place < limit and text[place - 1] == "\n" and text[end:place].strip():
+                match = self._title.match(text, place)
+                if match:
+                    headings.append(Heading(place, match.end(), "findings", ""))
+                    return
 
     def _closings(self, text: str, headings: Sequence[Heading]) -> list[int]:
         """Where an indication or a comparison ends though no heading follows; 0: at the next one.
@@ -199,18 +235,23 @@ class Segmenter:
         line, following = lines[index].rstrip(), lines[index + 1]
         if not line or not following.strip():
             return not line.endswith(":")
-        is_entry = _BULLET.match(following) or _LABEL.match(following)
-        if is_entry or self._heading.match(following):
-            return True
-        last, first = (
-            _LAST_WORD.search(line, max(0, len(line) - _LONGEST_WORD)),
-            _FIRST_WORD.match(following),
+        return self._is_full(lines, index, widths) or (
+            _BULLET.match(following) is not None
+            or _LABEL.match(following) is not None
+            or self._heading.match(following) is not None
         )
+
+    def _is_full(self, lines: Sequence[str], index: int, widths: dict[int, int]) -> bool:
+        """Whether a line was ended though the next word had room, and its words allow an end."""
+        line, following = lines[index].rstrip(), lines[index + 1]
+        first = _FIRST_WORD.match(following)
         word = first.group(1) if first else following.split()[0]
-        if line[-1] in ",:(/-、&+" or (last and last.group(1) in self._continues_after):
+        if line[-1] in ",:(/-、&+" or word in self._continues_before:
             return False
-        if word in self._continues_before:
-            return False
+        if line.endswith(self._open_ends):
+            last = _LAST_WORD.search(line, max(0, len(line) - _LONGEST_WORD))
+            if last and last.group(1) in self._continues_after:
+                return False
         is_cjk = not word.isascii()
         width = _paragraph_width(lines, index, widths)
         if len(line) + (0 if is_cjk else 1) + len(word) <= width:
@@ -221,41 +262,34 @@ class Segmenter:
         spans = []
         begin = low
         for match in _STOP.finditer(text, low, high):
-            if _is_inside_brackets(text, begin, match) or self._is_abbreviation(text, begin, match):
-                continue
-            spans.extend(_bounded(text, begin, match.end()))
-            begin = match.end()
+            stop = match.start()
+            mark = text[stop]
+            if mark == ".":
+                is_inner = self._is_abbreviation(text, begin, stop, match.end())
+            elif mark == "?":
+                before = text[stop - 1 : stop]
+                is_inner = stop <= begin or before.isspace() or before in "(:,"
+            else:
+                is_inner = mark.isdigit() and _is_inside_brackets(text, begin, stop)
+            if not is_inner:
+                spans.extend(_bounded(text, begin, match.end()))
+                begin = match.end()
         spans.extend(_bounded(text, begin, high))
         return spans
 
-    def _is_abbreviation(self, text: str, begin: int, match: re.Match[str]) -> bool:
-        mark = match.group()[0]
-        if mark == "?":
-            before = text[match.start() - 1 : match.start()]
-            return match.start() <= begin or before.isspace() or before in "(:,"
-        if mark != ".":
+    def _is_abbreviation(self, text: str, begin: int, stop: int, end: int) -> bool:
+        """Whether the full stop at ``stop`` belongs to the word before it."""
+        if not text.endswith(self._abbreviated_ends, begin, stop):
             return False
-        last = _LAST_WORD.search(text, max(begin, match.start() - 16), match.start())
+        last = _LAST_WORD.search(text, max(begin, stop - 16), stop)
         if last is None:
             return False
         word = last.group(1)
         if word.isdigit():
             return last.start() <= begin + 1 or text[begin : last.start()].strip() == ""
         if word == "no":
-            return text[match.end() : match.end() + 4].strip()[:1].isdigit()
+            return text[end : end + 4].strip()[:1].isdigit()
         return word in self._abbreviations
-
-
-def _heading_places(text: str) -> list[int]:
-    """Where a heading may begin: a line, a sentence, or a plain heading's name before a colon."""
-    places = {0, *(found.end() for found in _LINE_OR_STOP.finditer(text))}
-    colon = text.find(":")
-    while colon >= 0:
-        name = _WITHIN_LINE.search(text, max(0, colon - _LONGEST_HEADING), colon)
-        if name:
-            places.add(name.start())
-        colon = text.find(":", colon + 1)
-    return sorted(places)
 
 
 def _end_of_first_statement(
@@ -286,22 +320,20 @@ def _later_if_longer(place: int, later: int, limit: int) -> int:
     return later if later and later - place < limit - later else place
 
 
-def _is_inside_brackets(text: str, begin: int, match: re.Match[str]) -> bool:
+def _is_inside_brackets(text: str, begin: int, stop: int) -> bool:
     """Whether "5) " closes a bracket: "(ribs 4 and 5) are", not "1) rib 2) clavicle"."""
-    if not match.group()[0].isdigit():
-        return False
-    return text.count("(", begin, match.start()) > text.count(")", begin, match.start())
+    return text.count("(", begin, stop) > text.count(")", begin, stop)
 
 
 def _paragraph_width(lines: Sequence[str], index: int, widths: dict[int, int]) -> int:
     """The longest line of the paragraph around a line: the width it was wrapped to, if it was."""
     if index not in widths:
         first, last = index, index
-        while first > 0 and lines[first - 1].strip():
+        while first > 0 and lines[first - 1] and not lines[first - 1].isspace():
             first -= 1
-        while last + 1 < len(lines) and lines[last + 1].strip():
+        while last + 1 < len(lines) and lines[last + 1] and not lines[last + 1].isspace():
             last += 1
-        widest = max(len(line.rstrip()) for line in lines[first : last + 1])
+        widest = max(map(len, map(str.rstrip, lines[first : last + 1])))
         widths.update(dict.fromkeys(range(first, last + 1), widest))
     return widths[index]
 
