@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nlp_labeling.anchors import Anchor, Target
 from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
@@ -58,10 +59,10 @@ _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
 _LONGEST_REMARK = 120
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
+AttributeCue = tuple[int, int, Rule]
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What a mention says beyond its assertion; rule ids are those of acuity and displacement."""
 
     laterality: str
@@ -95,12 +96,17 @@ class AttributeRules:
             for side in ("left", "right", "bilateral")
         }
 
-    def read(self, sentence: str, target: Target, anchors: list[Anchor]) -> Attributes:
-        """The attributes of one target of a folded sentence."""
-        cues = [
+    def cues(self, sentence: str) -> list[AttributeCue]:
+        """Start, end and rule of the words for acuity and displacement in a folded sentence."""
+        return [
             (match.start(), match.end(), self._by_phrase[phrase_key(match.group())])
             for match in self._cues.finditer(sentence)
         ]
+
+    def read(
+        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[AttributeCue]
+    ) -> Attributes:
+        """The attributes of one target of a folded sentence; ``cues`` are those of the sentence."""
         acuity, acuity_rule = self._acuity(sentence, target, anchors, cues)
         displacement, displacement_rule = self._displacement(sentence, target, anchors, cues)
         return Attributes(
@@ -136,7 +142,7 @@ class AttributeRules:
         sentence: str,
         target: Target,
         anchors: list[Anchor],
-        cues: list[tuple[int, int, Rule]],
+        cues: Sequence[AttributeCue],
     ) -> tuple[str, str]:
         found: list[tuple[bool, bool, int, int, str, str]] = []
         for start, end, rule in cues:
@@ -201,7 +207,7 @@ class AttributeRules:
         sentence: str,
         target: Target,
         anchors: list[Anchor],
-        cues: list[tuple[int, int, Rule]],
+        cues: Sequence[AttributeCue],
     ) -> tuple[str, str]:
         low = max(
             (a.end for a in anchors if a.kind == "finding" and a.end <= target.start), default=0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nlp_labeling.rule import (
     CONTEXT_CATEGORIES,
@@ -31,8 +31,7 @@ _RAISED_BY = re.compile(
 _DENIED_NOUN_WORDS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """A phrase of one or more rules, found in a sentence."""
 
     start: int
@@ -40,8 +39,7 @@ class Cue:
     rules: tuple[Rule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """The verdict on one target. ``scope`` runs from cue to target; rule ids in firing order."""
 
     assertion: str

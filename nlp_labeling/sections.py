@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 
@@ -29,14 +29,16 @@ _STOP = re.compile(
 )
 _LINE_OR_STOP = r"[\n.;。!?](?>(?<=\n)|\s{1,2})"
 _PLACE = re.compile(_LINE_OR_STOP)
-_WITHIN_LINE = re.compile(
-    r"(?<=\s)(?:findings?|impression|indications?|comparisons?|technique|conclusions?|addendum|"
-    r"clinical\s+(?:history|indication|information|details))[ \t]*\Z"
+_PLAIN = frozenset(
+    [
+        *("finding", "findings", "impression", "indications", "comparison", "comparisons"),
+        *("technique", "conclusion", "conclusions", "addendum"),
+    ]
 )
-_WITHIN_LINE_ENDS = (
-    *("finding", "findings", "impression", "indication", "indications", "comparison"),
-    *("comparisons", "technique", "conclusion", "conclusions", "addendum", "history"),
-    *("information", "details", " ", "\t"),
+_CLINICAL = ("history", "indication", "information", "details")
+_PLAIN_ENDS = (*_PLAIN, *_CLINICAL, " ", "\t")
+_WITHIN_LINE = re.compile(
+    rf"(?<=\s)(?:{'|'.join(sorted(_PLAIN))}|indication|clinical\s+(?:{'|'.join(_CLINICAL)}))[ \t]*\Z"
 )
 _LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
@@ -47,8 +49,7 @@ _NARROWEST_WRAP_CJK = 18
 _LONGEST_SENTENCE = 1200
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(NamedTuple):
     """A section heading; the body starts at ``end``, or at ``start`` where it names a body part.
 
     A weak one heads a statement that may end before the next heading: see ``_closings``.
@@ -61,8 +62,7 @@ class Heading:
     is_weak: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A sentence of a folded note and the section it stands in.
 
     ``line_start`` is where its line begins, a wrapped paragraph being one line.
@@ -82,11 +82,11 @@ class Segmenter:
         self._by_phrase = {phrase: rule for rule in rules.of("section") for phrase in rule.phrases}
         lead = r"[ \t*#=_>]*(?:\(?\d{1,2}[.)]\s*)?"
         heading = (
-            rf"{lead}({phrase_pattern(self._by_phrase)})"
+            rf"{lead}(?P<phrase>{phrase_pattern(self._by_phrase)})"
             rf"[ \t*=_]*(?:\([^)\n]{{0,30}}\)[ \t]*)?(?::+[*_]*|(?=\n)|\Z)"
         )
         self._heading = re.compile(heading)
-        self._before_heading = re.compile(rf"{_LINE_OR_STOP}(?={heading})")
+        self._before_heading = re.compile(rf"{_LINE_OR_STOP}(?=(?P<whole>{heading}))")
         title = phrase_pattern([*rules.words["title"], *rules.words["view"], *rules.words["side"]])
         view = phrase_pattern(rules.words["view"])
         self._title = re.compile(
@@ -139,37 +139,50 @@ class Segmenter:
     def _headings(self, text: str) -> list[Heading]:
         headings: list[Heading] = []
         passed = 0
-        for place in self._heading_places(text):
+        for place, end, phrase in self._named_places(text):
             self._append_title(text, headings, passed, place)
             passed = place
-            match = self._heading.match(text, place)
-            assert match is not None
-            rule = self._by_phrase[phrase_key(match.group(1))]
-            is_alone = not match.group().rstrip("*_").endswith(":")
+            rule = self._by_phrase[phrase_key(phrase)]
+            is_alone = not text[place:end].rstrip("*_").endswith(":")
             if is_alone and not (place == 0 or text[place - 1] == "\n"):
                 continue
             if rule.section == "region":
                 within = headings[-1].section if headings else NO_SECTION
                 if is_alone or within in ("history", "family", "plan", "impression", "addendum"):
                     continue
-            headings.append(Heading(place, match.end(), rule.section, rule.id, rule.is_weak))
+            headings.append(Heading(place, end, rule.section, rule.id, rule.is_weak))
         self._append_title(text, headings, passed, len(text) + 1)
         return headings
 
-    def _heading_places(self, text: str) -> list[int]:
-        """Where a heading stands: at a line, a sentence, or, if it is a plain one, before a colon."""
-        places = {found.end() for found in self._before_heading.finditer(text)}
-        if self._heading.match(text):
-            places.add(0)
+    def _named_places(self, text: str) -> list[tuple[int, int, str]]:
+        """Start, end and phrase of what looks like a heading.
+
+        It opens the text, a line or a sentence, or, if it is a plain one, stands before a colon.
+        """
+        named = {
+            found.end(): (found.end(), found.end("whole"), found["phrase"])
+            for found in self._before_heading.finditer(text)
+        }
+        opening = self._heading.match(text)
+        if opening:
+            named[0] = (0, opening.end(), opening["phrase"])
+        starts = {end - 1: start for start, end, _ in named.values()}
         colon = text.find(":")
         while colon >= 0:
-            low = max(0, colon - _LONGEST_HEADING)
-            if text.endswith(_WITHIN_LINE_ENDS, low, colon):
-                name = _WITHIN_LINE.search(text, low, colon)
-                if name and self._heading.match(text, name.start()):
-                    places.add(name.start())
+            if text[starts.get(colon, colon) : colon] not in _PLAIN:
+                within = self._plain_heading(text, colon)
+                if within:
+                    named[within.start()] = (within.start(), within.end(), within["phrase"])
             colon = text.find(":", colon + 1)
-        return sorted(places)
+        return sorted(named.values())
+
+    def _plain_heading(self, text: str, colon: int) -> re.Match[str] | None:
+        """A plain heading within a line, where one ends at ``colon``."""
+        low = max(0, colon - _LONGEST_HEADING)
+        if not text.endswith(_PLAIN_ENDS, low, colon):
+            return None
+        name = _WITHIN_LINE.search(text, low, colon)
+        return self._heading.match(text, name.start()) if name else None
 
     def _append_title(self, text: str, headings: list[Heading], passed: int, limit: int) -> None:
         """ "PORTABLE AP CHEST RADIOGRAPH." on a line of its own ends the reason for the exam.

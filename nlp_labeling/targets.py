@@ -18,6 +18,10 @@ from nlp_labeling.site_verdicts import SiteVerdicts
 
 OTHER = "other"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
+_TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_ONLY_TOKENS = "".join(
+    chr(code) if chr(code) in _TOKEN_CHARACTERS else " " for code in range(128)
+)
 _WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
 _ADJECTIVAL = re.compile(r"(?:ed|broken)$")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
@@ -64,7 +68,7 @@ class TargetFinder:
     def hits(self, text: str) -> list[int]:
         """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
         places: list[int] = []
-        for word in self._hit_words.intersection(_TOKEN.findall(text)):
+        for word in self._hit_words.intersection(_words(text)):
             is_edited = word in self._variants
             place = text.find(word)
             while place >= 0:
@@ -97,7 +101,11 @@ class TargetFinder:
         )
         targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
         targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
-        return sorted(set(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
+        if len(targets) < 2:
+            return targets
+        return sorted(
+            dict.fromkeys(targets), key=lambda t: (t.start, t.end, t.name, t.relation)
+        )
 
     def anchors(self, sentence: str) -> list[Anchor]:
         """Every finding, site, other site and excluded modifier, misspelt ones included."""
@@ -107,7 +115,7 @@ class TargetFinder:
             if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
                 continue
             found.append(_at(entry, match))
-        if self._variants:
+        if not self._variants.keys().isdisjoint(_WORD.findall(sentence)):
             for match in _WORD.finditer(sentence):
                 term = self._variants.get(match.group())
                 if term is not None:
@@ -273,6 +281,13 @@ class TargetFinder:
         elif site in right:
             chosen = self.lists.expand_right(sentence, right, findings)
         return [(relation, one) for one in chosen]
+
+
+def _words(text: str) -> list[str]:
+    """The runs of letters and digits of a folded note, and its number signs."""
+    if text.isascii() and "#" not in text:
+        return text.translate(_ONLY_TOKENS).split()
+    return _TOKEN.findall(text)
 
 
 def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:
