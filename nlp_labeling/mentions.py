@@ -272,15 +272,18 @@ class Labeler:
         )
 
 
-@cache
 def labeler(definitions: Definitions | None = None) -> Labeler:
     """The labeler over some definitions (the shipped ones for None), compiled once per process.
 
     Raises:
         ConfigurationError: an example of a hospital's own rule is not read as it says.
     """
-    chosen = load_definitions() if definitions is None else definitions
-    labels = Labeler(chosen, chosen.rules)
+    return _compiled(load_definitions() if definitions is None else definitions)
+
+
+@cache
+def _compiled(definitions: Definitions) -> Labeler:
+    labels = Labeler(definitions, definitions.rules)
     check_own_examples(labels)
     return labels
 
