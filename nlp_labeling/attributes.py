@@ -36,7 +36,10 @@ _ONE = (
     rf"{'|'.join(_ORDINALS)}|(?<=第)[一二三四五六七八九十]{{1,2}}|(?<=[至到、和及與-])[一二三四五六七八九十]{{1,2}}(?=[根支]?肋|[、至到]))"
 )
 _NUMBERS = re.compile(
-    rf"(?<![a-z0-9.])(#?\s?{_ONE})(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
+    rf"(?=[#\s\dfsetn一-鿿])(?<![a-z0-9.])(#?\s?(?=[\dfsetn一-鿿])(?:{_ONE}))(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
+)
+_NUMBERED_BEHIND = re.compile(
+    r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*"
 )
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
@@ -91,10 +94,12 @@ class AttributeRules:
         # A word behind a cue that is none of these is what the cue speaks of: "old granuloma".
         follower = "|".join(re.escape(word) for word in rules.words["age_follower"])
         self._other_noun = re.compile(rf"\s+(?!(?:{follower}|x+)(?![a-z]))[a-z]")
-        self._sides = {
-            side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
-            for side in ("left", "right", "bilateral")
-        }
+        self._sides = re.compile(
+            "|".join(
+                rf"(?P<{side}>(?:{phrase_pattern(rules.words[side])})(?!/))"
+                for side in ("bilateral", "left", "right")
+            )
+        )
 
     def cues(self, sentence: str) -> list[AttributeCue]:
         """Start, end and rule of the words for acuity and displacement in a folded sentence."""
@@ -240,11 +245,8 @@ class AttributeRules:
         return "bilateral" if "bilateral" in sides or len(sides) > 1 else sides.pop()
 
     def _sides_in(self, sentence: str, low: int, high: int) -> set[str]:
-        return {
-            side
-            for side, pattern in self._sides.items()
-            if low < high and pattern.search(sentence, low, high)
-        }
+        found = self._sides.finditer(sentence, low, max(low, high))
+        return {match.lastgroup for match in found if match.lastgroup}
 
     def _rib_numbers(self, sentence: str, target: Target, anchors: list[Anchor]) -> tuple[int, ...]:
         if target.name not in self._numbered:
@@ -259,12 +261,7 @@ class AttributeRules:
                 near = self._finder.lists.is_loose_filler(sentence[match.end() : site.start])
             else:
                 gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
-                near = (
-                    re.fullmatch(
-                        r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*", gap
-                    )
-                    is not None
-                )
+                near = _NUMBERED_BEHIND.fullmatch(gap) is not None
             if near:
                 numbers.update(_range(match.group(1), match.group(2)))
         return tuple(sorted(number for number in numbers if 1 <= number <= 12))

@@ -22,6 +22,11 @@ _NEXT_HEADING = re.compile(
     r"indications?|"
     r"findings?|comparison|technique|impression|report|reason(?: for (?:exam|examination|study))?)$"
 )
+_HEADING_ENDS = (
+    *("history", "indication", "indications", "information", "details", "notes", "finding"),
+    *("findings", "comparison", "technique", "impression", "report", "reason", "exam"),
+    *("examination", "study"),
+)
 _HEADING = re.compile(
     r"[ \t*#_]*(?:exam(?:ination)?|study|procedure|technique|views?|exam type|"
     r"type of exam(?:ination)?|"
@@ -80,7 +85,8 @@ class ExamTitles:
         else:
             stop = _TITLE_END.search(note, begin, line.end())
             text = note[begin : stop.start() if stop else line.end()]
-        text = _NEXT_HEADING.sub("", text)
+        if text.endswith(_HEADING_ENDS):
+            text = _NEXT_HEADING.sub("", text)
         if heading is not None:
             return "" if self._finder.hits_finding(text) else text
         has_view = is_first or self._view.search(text) is not None

@@ -153,6 +153,8 @@ def phrase_pattern(phrases: Iterable[str]) -> str:
 
 def phrase_key(found: str) -> str:
     """What a phrase or its match is called in a dictionary of phrases."""
+    if found.isalnum():
+        return found
     return " ".join(found.removesuffix(END_MARK).split())
 
 

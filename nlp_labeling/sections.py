@@ -246,17 +246,16 @@ class Segmenter:
     def _is_break(self, lines: Sequence[str], index: int, widths: dict[int, int]) -> bool:
         """Whether the line break behind ``lines[index]`` ends a statement."""
         line, following = lines[index].rstrip(), lines[index + 1]
-        if not line or not following.strip():
+        if not line or not following or following.isspace():
             return not line.endswith(":")
-        return self._is_full(lines, index, widths) or (
+        return self._is_full(line, following, _paragraph_width(lines, index, widths)) or (
             _BULLET.match(following) is not None
             or _LABEL.match(following) is not None
             or self._heading.match(following) is not None
         )
 
-    def _is_full(self, lines: Sequence[str], index: int, widths: dict[int, int]) -> bool:
+    def _is_full(self, line: str, following: str, width: int) -> bool:
         """Whether a line was ended though the next word had room, and its words allow an end."""
-        line, following = lines[index].rstrip(), lines[index + 1]
         first = _FIRST_WORD.match(following)
         word = first.group(1) if first else following.split()[0]
         if line[-1] in ",:(/-、&+" or word in self._continues_before:
@@ -266,7 +265,6 @@ class Segmenter:
             if last and last.group(1) in self._continues_after:
                 return False
         is_cjk = not word.isascii()
-        width = _paragraph_width(lines, index, widths)
         if len(line) + (0 if is_cjk else 1) + len(word) <= width:
             return True
         return width < (_NARROWEST_WRAP_CJK if is_cjk else _NARROWEST_WRAP)

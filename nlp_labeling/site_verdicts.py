@@ -118,7 +118,7 @@ class SiteVerdicts:
         """ "No abnormality of the ribs" denies a fracture, "old rib trauma" tells of one."""
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         targets: list[Target] = []
-        for match in self._injury.finditer(sentence) if sites else ():
+        for match in self._injury.finditer(sentence):
             injury = Anchor(match.start(), match.end(), "finding", frozenset(), match.group())
             left = [site for site in sites if site.end <= match.start()]
             right = [site for site in sites if site.start >= match.end()]

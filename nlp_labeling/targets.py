@@ -23,7 +23,8 @@ _ONLY_TOKENS = "".join(
     chr(code) if chr(code) in _TOKEN_CHARACTERS else " " for code in range(128)
 )
 _WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
-_ADJECTIVAL = re.compile(r"(?:ed|broken)$")
+_ADJECTIVAL = ("ed", "broken")
+_LINK = re.compile(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
 _BULLET = re.compile(r"^[\s*>#=_-]*(?:\(?\d{1,2}[.)]\s*)?")
@@ -99,8 +100,9 @@ class TargetFinder:
             if anchor.kind == "complete"
             for name in sorted(anchor.names)
         )
-        targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
-        targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
+        if sites:
+            targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
+            targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
         if len(targets) < 2:
             return targets
         return sorted(
@@ -225,7 +227,7 @@ class TargetFinder:
         right = [site for site in sites if site.start >= finding.end]
         if right and self._is_next_heading(sentence, finding, right[0]):
             right = []
-        is_adjectival = _ADJECTIVAL.search(finding.term) is not None
+        is_adjectival = finding.term.endswith(_ADJECTIVAL)
         compound: list[Anchor] = []
         if left and self.lists.is_filler(sentence[left[-1].end : finding.start]):
             compound = self.lists.expand_left(sentence, left, findings)
@@ -234,7 +236,7 @@ class TargetFinder:
         if right:
             gap = sentence[finding.end : right[0].start]
             is_close = self.lists.is_loose_filler(gap)
-            has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
+            has_link = _LINK.search(gap)
             if is_close and (has_link or not compound or is_heading):
                 owns = not self.lists.is_claimed(sentence, right[0], findings)
                 if owns or has_link or is_adjectival:
