@@ -24,8 +24,8 @@ _BULLET = re.compile(r"\s*(?:[-*>]+\s|[*>]|\(?\d{1,2}[.)、](?!\d)|\([a-z]\)|[a-
 _LABEL = re.compile(r"\s*[a-z][a-z/&-]*(?: [a-z/&-]+){0,3}[ \t]?:(?=\s)")
 # Both begin with a class of characters, at which the engine finds them quickest.
 _STOP = re.compile(
-    r"[.!?。!?;\d](?:(?<!\d)[.!?。!?;]*[\"')\]]*(?=\s|$|[\u3400-\u9fff])|(?<=[。;])|"
-    r"(?<=[a-z]{3}\.)(?=[a-z]{2})|(?<=\s\d)\d?\)\s+(?=[a-z#]))"
+    r"[.!?。!?;\d](?:(?<!\d)(?:[.!?。!?;]*[\"')\]]*(?=\s|$|[\u3400-\u9fff])|(?<=[。;])|"
+    r"(?<=[a-z]{3}\.)(?=[a-z]{2}))|(?<=\s\d)\d?\)\s+(?=[a-z#]))"
 )
 _LINE_OR_STOP = r"[\n.;。!?](?>(?<=\n)|\s{1,2})"
 _PLACE = re.compile(_LINE_OR_STOP)
@@ -283,9 +283,12 @@ class Segmenter:
             else:
                 is_inner = mark.isdigit() and _is_inside_brackets(text, begin, stop)
             if not is_inner:
-                spans.extend(_bounded(text, begin, match.end()))
+                spans.append((begin, match.end()))
                 begin = match.end()
-        spans.extend(_bounded(text, begin, high))
+        if begin < high:
+            spans.append((begin, high))
+        if high - low > _LONGEST_SENTENCE:
+            return [piece for start, end in spans for piece in _bounded(text, start, end)]
         return spans
 
     def _is_abbreviation(self, text: str, begin: int, stop: int, end: int) -> bool:
