@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nlp_labeling.anchors import Anchor, Target
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
 from nlp_labeling.targets import TargetFinder
 
@@ -86,7 +87,7 @@ class AttributeRules:
             for rule in rules.of(*ACUITY_CATEGORIES, "displaced", "nondisplaced")
             for phrase in rule.phrases
         }
-        self._cues = re.compile(phrase_pattern(self._by_phrase))
+        self._cues = Phrases(self._by_phrase)
         filler = phrase_pattern(rules.words["filler"])
         link = rf"\s|[-,(]|{phrase_pattern(rules.words['age_link'])}"
         self._linked = re.compile(rf"(?:{link})*+")

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import (
     CONTEXT_CATEGORIES,
     END_MARK,
@@ -66,7 +67,7 @@ class ContextRules:
                 key = phrase_key(phrase)
                 known[key] = (*known.get(key, ()), rule)
         phrases = [p for rule in rules.of(*CONTEXT_CATEGORIES) for p in rule.phrases]
-        self._pattern = re.compile(phrase_pattern(dict.fromkeys(phrases)))
+        self._phrases = Phrases(dict.fromkeys(phrases))
         self._stops = {
             rule.id: re.compile(phrase_pattern(rule.stops_at))
             for rule in rules.rules
@@ -76,7 +77,7 @@ class ContextRules:
     def cues(self, sentence: str) -> list[Cue]:
         """The longest cues of a folded sentence, left to right, without overlap."""
         found = []
-        for match in self._pattern.finditer(sentence):
+        for match in self._phrases.finditer(sentence):
             rules = self._rules_of(match.group())
             if self._at_end and _CLAUSE_END.match(sentence, match.end()):
                 rules = (*rules, *self._at_end.get(phrase_key(match.group()), ()))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from nlp_labeling.anchors import Anchor, Target, edit_variants
 from nlp_labeling.definition import Definition
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 from nlp_labeling.site_lists import SiteLists
 from nlp_labeling.site_verdicts import SiteVerdicts
@@ -48,7 +49,7 @@ class TargetFinder:
     def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
         self._lexicon: dict[str, Anchor] = {}
         self._fill_lexicon(definitions, rules)
-        self._anchors = re.compile(phrase_pattern(self._lexicon))
+        self._phrases = Phrases(self._lexicon)
         self._variants = edit_variants(self._lexicon)
         ours = [term for term, entry in self._lexicon.items() if entry.names]
         first_words = {token for term in ours for token in _TOKEN.findall(term)[:1]}
@@ -112,7 +113,7 @@ class TargetFinder:
     def anchors(self, sentence: str) -> list[Anchor]:
         """Every finding, site, other site and excluded modifier, misspelt ones included."""
         found = []
-        for match in self._anchors.finditer(sentence):
+        for match in self._phrases.finditer(sentence):
             entry = self._lexicon[phrase_key(match.group())]
             if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
                 continue
@@ -144,7 +145,7 @@ class TargetFinder:
         """The bones in an examination's title, where "ribs" may well stand before "series"."""
         found = (
             _at(self._lexicon[phrase_key(match.group())], match)
-            for match in self._anchors.finditer(title)
+            for match in self._phrases.finditer(title)
         )
         return [a for a in found if a.kind == "site" and a.rule_id != "other-device"]
 
