@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from nlp_labeling.anchors import Anchor, Target, describe_edit
 from nlp_labeling.attributes import AttributeRules, Attributes
@@ -21,6 +22,7 @@ from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surround
 from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 20_000
+_NOTES_AT_ONCE = 128
 # No rule asks how large or how old: sentences that differ in that alone are read once.
 _MEASURED = re.compile(r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)")
 
@@ -56,6 +58,16 @@ class Mention:
     rule_ids: tuple[str, ...]
 
 
+class _Outline(NamedTuple):
+    """A note before its sentences are read: those around its hits, and what its title names."""
+
+    note: NoteText
+    hits: list[int]
+    exam_names: tuple[str, ...]
+    is_shared: bool
+    sentences: list[Sentence]
+
+
 class Labeler:
     """Finds mentions of some definitions; holds compiled rules and a bounded cache of sentences."""
 
@@ -82,14 +94,33 @@ class Labeler:
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
+        return self._read(self._outline(text))
+
+    def mentions_of(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """The mentions of many notes.
+
+        Some are cut into sentences before the first is read: either work finds its own rules still
+        in the processor's cache.
+        """
+        found: list[list[Mention]] = []
+        for first in range(0, len(texts), _NOTES_AT_ONCE):
+            outlines = [self._outline(text) for text in texts[first : first + _NOTES_AT_ONCE]]
+            found.extend(self._read(outline) for outline in outlines)
+        return found
+
+    def _outline(self, text: str) -> _Outline:
         note = fold_note(text)
         hits = self.finder.hits(note.folded)
         if not hits:
-            return []
+            return _Outline(note, hits, (), False, [])
         exam_names, is_shared = self.exam_titles.findings(note.folded, hits)
         if exam_names and not is_shared:
             hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
         sentences = self.segmenter.sentences(note.folded, hits)
+        return _Outline(note, hits, exam_names, is_shared, sentences)
+
+    def _read(self, outline: _Outline) -> list[Mention]:
+        note, hits, exam_names, is_shared, sentences = outline
         found: list[Mention] = []
         carried = NOTHING
         lead = Lead()

@@ -126,7 +126,8 @@ def label_texts(
     pattern = keyword_pattern(labels.definitions)
     column = pa.array(texts, pa.large_string())
     hits = pc.match_substring_regex(column, pattern).to_pylist()
-    return [labels.mentions(text) if hit else None for text, hit in zip(texts, hits, strict=True)]
+    told = iter(labels.mentions_of([text for text, hit in zip(texts, hits, strict=True) if hit]))
+    return [next(told) if hit else None for hit in hits]
 
 
 @dataclass(frozen=True, slots=True)
