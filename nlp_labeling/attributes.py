@@ -39,9 +39,7 @@ _ONE = (
 _NUMBERS = re.compile(
     rf"(?=[#\s\dfsetn一-鿿])(?<![a-z0-9.])(#?\s?(?=[\dfsetn一-鿿])(?:{_ONE}))(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
 )
-_NUMBERED_BEHIND = re.compile(
-    r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*"
-)
+_NUMBERED_BEHIND = re.compile(r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*")
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
 _JOINT = re.compile(r"(?<![a-z])(?:and|or|plus|&)(?![a-z])")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -14,14 +15,15 @@ from nlp_labeling.attributes import AttributeRules, Attributes
 from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, Definitions, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
+from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet
+from nlp_labeling.rule import RuleSet
 from nlp_labeling.rule_examples import check_own_examples
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
 from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
 from nlp_labeling.targets import TargetFinder
 
-CACHE_SIZE = 20_000
+CACHE_SIZE = 5_000
 _NOTES_AT_ONCE = 128
 # No rule asks how large or how old: sentences that differ in that alone are read once.
 _MEASURED = re.compile(r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)")
@@ -74,6 +76,7 @@ class Labeler:
     def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
         self.definitions = tuple(definitions)
         self.rules = rules
+        self.keyword_pattern = keyword_pattern(definitions)
         self.context = ContextRules(rules)
         self.segmenter = Segmenter(rules)
         self.finder = TargetFinder(definitions, rules)
@@ -86,15 +89,23 @@ class Labeler:
             rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
         }
         self._past = {rule.id for rule in rules.of("historical")}
-        self._ages_of_operations = {
-            rule.id for rule in rules.of(*ACUITY_CATEGORIES) if "historical" in rule.ignores
-        }
         self._operations = {rule.id for rule in rules.of("historical") if rule.is_weak}
-        self._remembered = lru_cache(maxsize=CACHE_SIZE)(self.read_sentence)
+        self._remembered: Callable[[str, Carried], tuple[Mention, ...]] = lru_cache(
+            maxsize=CACHE_SIZE
+        )(self.read_sentence)
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
         return self._read(self._outline(text))
+
+    @contextmanager
+    def without_memory(self) -> Iterator[None]:
+        """Read every sentence anew within the block: what a benchmark compares with."""
+        remembered, self._remembered = self._remembered, self.read_sentence
+        try:
+            yield
+        finally:
+            self._remembered = remembered
 
     def mentions_of(self, texts: Sequence[str]) -> list[list[Mention]]:
         """The mentions of many notes.
@@ -208,15 +219,10 @@ class Labeler:
         )
 
     def _temporality(self, context: Context, attributes: Attributes) -> str:
-        """A fracture that was operated on is seen where its healing is told."""
+        """A fracture that was operated on is seen, as old, wherever the operation stands."""
         past = set(context.rule_ids) & self._past
         is_told = attributes.acuity in ("old", "healing")
-        is_seen = (
-            is_told
-            and past <= self._operations
-            and not self._ages_of_operations & set(attributes.rule_ids)
-        )
-        return "recent" if is_seen else context.temporality
+        return "recent" if is_told and past <= self._operations else context.temporality
 
     def _is_settled(
         self, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]

@@ -38,7 +38,8 @@ _PLAIN = frozenset(
 _CLINICAL = ("history", "indication", "information", "details")
 _PLAIN_ENDS = (*_PLAIN, *_CLINICAL, " ", "\t")
 _WITHIN_LINE = re.compile(
-    rf"(?<=\s)(?:{'|'.join(sorted(_PLAIN))}|indication|clinical\s+(?:{'|'.join(_CLINICAL)}))[ \t]*\Z"
+    rf"(?<=\s)(?:{'|'.join(sorted(_PLAIN))}|indication|"
+    rf"clinical\s+(?:{'|'.join(_CLINICAL)}))[ \t]*\Z"
 )
 _LONGEST_HEADING = 40
 _LAST_WORD = re.compile(r"([a-z0-9/.'-]+)[\s]*$")
@@ -257,7 +258,7 @@ class Segmenter:
     def _is_full(self, line: str, following: str, width: int) -> bool:
         """Whether a line was ended though the next word had room, and its words allow an end."""
         first = _FIRST_WORD.match(following)
-        word = first.group(1) if first else following.split()[0]
+        word = first.group(1) if first else following.split(maxsplit=1)[0]
         if line[-1] in ",:(/-、&+" or word in self._continues_before:
             return False
         if line.endswith(self._open_ends):

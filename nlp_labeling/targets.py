@@ -8,6 +8,7 @@ sentence. A site that is another bone or a device wins in the same way, and the 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 
 from nlp_labeling.anchors import Anchor, Target, edit_variants
@@ -19,10 +20,8 @@ from nlp_labeling.site_verdicts import SiteVerdicts
 
 OTHER = "other"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
-_TOKEN_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-_ONLY_TOKENS = "".join(
-    chr(code) if chr(code) in _TOKEN_CHARACTERS else " " for code in range(128)
-)
+_ALPHANUMERIC = frozenset(string.ascii_lowercase + string.digits)
+_ONLY_TOKENS = "".join(chr(code) if chr(code) in _ALPHANUMERIC else " " for code in range(128))
 _WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
 _ADJECTIVAL = ("ed", "broken")
 _LINK = re.compile(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:")
@@ -106,9 +105,7 @@ class TargetFinder:
             targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
         if len(targets) < 2:
             return targets
-        return sorted(
-            dict.fromkeys(targets), key=lambda t: (t.start, t.end, t.name, t.relation)
-        )
+        return sorted(dict.fromkeys(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
 
     def anchors(self, sentence: str) -> list[Anchor]:
         """Every finding, site, other site and excluded modifier, misspelt ones included."""
