@@ -48,7 +48,7 @@ def load(folder: Path, body: str, name: str = "sternum_fracture.toml") -> Defini
         (
             '"window"]',
             '"widow"]',
-            "line 25, column 35: 'prefer' is 'widow': Input should be 'accession'",
+            "line 25, column 36: 'prefer' is 'widow': Input should be 'accession'",
         ),
         (
             '"latest_start"',
