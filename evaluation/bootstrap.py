@@ -76,14 +76,18 @@ class PatientBootstrap:
 
 
 def percentile_interval(draws: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Percentile interval of bootstrap draws (b,)."""
+    """Percentile interval of bootstrap draws (b,); undefined ones (NaN) are left out."""
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    low, high = np.quantile(draws[np.isfinite(draws)], [tail, 1.0 - tail])
     return Interval(low=float(low), high=float(high))
 
 
 def two_sided_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided bootstrap p value of a difference, at least 1 / (draws + 1)."""
-    below = int((differences <= 0).sum())
-    above = int((differences >= 0).sum())
-    return min(1.0, 2.0 * (min(below, above) + 1) / (len(differences) + 1))
+    """Two-sided bootstrap p value of a difference, at least 1 / (draws + 1).
+
+    Undefined draws (NaN) are left out.
+    """
+    defined = differences[np.isfinite(differences)]
+    below = int((defined <= 0).sum())
+    above = int((defined >= 0).sum())
+    return min(1.0, 2.0 * (min(below, above) + 1) / (len(defined) + 1))
