@@ -25,6 +25,7 @@ from flows.stages.hospital import (
     link,
     measure_agreement,
     prune_cache,
+    publish_results,
 )
 from flows.stages.labelling import (
     build_cohort,
@@ -88,6 +89,7 @@ __all__ = [
     "preview_labels",
     "prune_cache",
     "public_key",
+    "publish_results",
     "recipe_overrides",
     "require_run",
     "summarise_folds",
