@@ -1,13 +1,14 @@
-"""The paper's Table 1 again: which runs it takes, one run at a time, each found where it exists."""
+"""The paper's experiments again: one run at a time, each found where it exists."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.reproduction.experiment import Experiment, Row
 from flows import stages
 from flows.demo import HOSPITAL_FOLDER, prepare_home, write_synthetic_hospital
 from flows.experiment import SUPERVISED
@@ -16,24 +17,12 @@ from warehouse_schema.errors import ArgumentError
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from evaluation.reproduction.outcome import Outcome
     from flows.settings import Settings
     from warehouse_schema.table import Table
 
 FOLD = 0
-CONTINUED = "supervised-continued"
-# The paper's order of rows; what it calls supervised pre-training is step 1 alone.
-TABLE1_METHODS = (
-    "chexnet",
-    "retinanet",
-    "fcos",
-    "li-mil",
-    "pi-model",
-    "temporal-ensembling",
-    "mean-teacher",
-    SUPERVISED,
-    CONTINUED,
-    "aals",
-)
+_STEP1 = Row(key=SUPERVISED, label="Supervised", method=SUPERVISED)
 DATABASE_FILE = "hospital.sqlite"
 
 
@@ -62,10 +51,10 @@ PROFILES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TableRun:
-    """One run of the table.
+    """One run of an experiment.
 
     Attributes:
-        row: Row of the table: a method, or `supervised-continued`.
+        row: Row of the experiment by key: a method, a value of t ...
         seed: Seed of the training.
         run_id: The run.
         is_found: True where it was trained before.
@@ -124,23 +113,26 @@ def prepare_profile_home(
     return settings
 
 
-def run_table1(
+def run_experiment(
     settings: Settings,
     *,
-    methods: Sequence[str] = TABLE1_METHODS,
+    experiment: Experiment,
+    rows: Sequence[str] | None = None,
     seeds: Sequence[int],
     fold: int = FOLD,
     tell: Callable[[TableRun], None] = lambda run: None,
     progress: Progress = SILENT,
 ) -> list[TableRun]:
-    """Train, predict and evaluate every run of the table, seed by seed.
+    """Train, predict and evaluate every run of an experiment, seed by seed.
 
     A run with the same recipe, seed, fold, start and data is not trained again, and neither are its
-    predictions or figures made again: the same call goes on where it was stopped.
+    predictions or figures made again: the same call goes on where it was stopped, and experiments
+    share the runs that they have in common.
 
     Args:
         settings: Home and recipe.
-        methods: Rows of the table.
+        experiment: Table or figure of the paper.
+        rows: Rows by key, all by default.
         seeds: Seeds of training.
         fold: Cross-validation fold.
         tell: Called with each run when it is evaluated.
@@ -150,49 +142,58 @@ def run_table1(
         ArgumentError: No such row, no seed, or a seed below 0.
         RiblineError: A stage cannot go on.
     """
-    _check(methods, seeds)
+    chosen = _chosen_rows(experiment, rows, seeds)
     runs: list[TableRun] = []
     for seed in seeds:
         seeded = settings.replaced(seed=seed)
         first = None
-        if any(_starts_from_step1(row) for row in methods):
-            first = _finished(seeded, SUPERVISED, fold, None, progress)
-        for row in methods:
+        if any(_starts_from_step1(row) for row in chosen):
+            first = _finished(seeded, _STEP1, fold, None, progress)
+        for row in chosen:
             initial = first.run_id if first and _starts_from_step1(row) else None
-            run = first if first and row == SUPERVISED else None
-            runs.append(run or _finished(seeded, row, fold, initial, progress))
-            tell(runs[-1])
+            is_first = row.method == SUPERVISED and not row.is_continued
+            if first is not None and is_first:
+                run = replace(first, row=row.key)
+            else:
+                run = _finished(seeded, row, fold, initial, progress)
+            runs.append(run)
+            tell(run)
     return runs
 
 
-def _check(methods: Sequence[str], seeds: Sequence[int]) -> None:
-    unknown = [row for row in methods if row not in TABLE1_METHODS]
-    if unknown or not methods:
+def _chosen_rows(
+    experiment: Experiment, rows: Sequence[str] | None, seeds: Sequence[int]
+) -> list[Row]:
+    known = {row.key: row for row in experiment.rows}
+    keys = list(known) if rows is None else list(rows)
+    unknown = [key for key in keys if key not in known]
+    if unknown or not keys:
         raise ArgumentError(
-            f"--method: got {', '.join(unknown) or 'nothing'}, "
-            f"allowed are {', '.join(TABLE1_METHODS)}."
+            f"--method: got {', '.join(unknown) or 'nothing'}, allowed are {', '.join(known)}."
         )
     if not seeds or min(seeds) < 0:
         raise ArgumentError("--seed: at least one, each 0 or above.")
+    return [known[key] for key in keys]
 
 
-def _starts_from_step1(row: str) -> bool:
+def _starts_from_step1(row: Row) -> bool:
     from training.methods import method_named
 
-    return row == CONTINUED or method_named(row).needs_initial_run
+    return row.is_continued or method_named(row.method).needs_initial_run
 
 
 def _finished(
-    settings: Settings, row: str, fold: int, initial_run_id: str | None, progress: Progress
+    settings: Settings, row: Row, fold: int, initial_run_id: str | None, progress: Progress
 ) -> TableRun:
     """A run of one row, trained, scored and evaluated."""
     from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
     from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
     known = stages.open_store(settings).read(TRAINING_RUNS, columns=["run_id"])
+    changed = {**settings.recipe_overrides, **row.overrides}
     run_id = stages.train(
-        settings,
-        method=SUPERVISED if row == CONTINUED else row,
+        settings.replaced(recipe_overrides=changed),
+        method=row.method,
         fold=fold,
         initial_run_id=initial_run_id,
         progress=progress,
@@ -202,9 +203,63 @@ def _finished(
     if not _has_rows(settings, EVALUATION_REPORTS, run_id):
         stages.evaluate(settings, run_id=run_id, progress=progress)
     is_found = run_id in known.column("run_id").to_pylist()
-    return TableRun(row=row, seed=settings.seed, run_id=run_id, is_found=is_found)
+    return TableRun(row=row.key, seed=settings.seed, run_id=run_id, is_found=is_found)
 
 
 def _has_rows(settings: Settings, table: Table, run_id: str) -> bool:
     rows = stages.open_store(settings).read(table, columns=["run_id"], where={"run_id": run_id})
     return bool(rows.num_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A finished experiment: its numbers and its page."""
+
+    outcome: Outcome
+    page_path: Path
+
+
+def default_seeds(profile: str, name: str) -> int:
+    """How many seeds an experiment takes where none are named: one is enough for pictures."""
+    if name == "figure4":
+        return 1
+    return PROFILES[profile].n_seeds if profile in PROFILES else 1
+
+
+def reproduce(
+    settings: Settings,
+    *,
+    name: str,
+    rows: Sequence[str] | None,
+    seeds: Sequence[int],
+    fold: int = FOLD,
+    tell: Callable[[TableRun], None] = lambda run: None,
+    progress: Progress = SILENT,
+) -> Reproduction:
+    """Run an experiment by name, and write its page; arguments as of :func:`run_experiment`.
+
+    Raises:
+        ArgumentError: As :func:`run_experiment`.
+        RiblineError: A stage cannot go on.
+    """
+    from evaluation.reproduction.experiment import EXPERIMENTS
+    from evaluation.reproduction.outcome import ReproducedRun
+    from flows.stages.reproduction import read_outcome, write_reproduction
+
+    experiment = EXPERIMENTS[name]
+    runs = run_experiment(
+        settings,
+        experiment=experiment,
+        rows=rows,
+        seeds=seeds,
+        fold=fold,
+        tell=tell,
+        progress=progress,
+    )
+    outcome = read_outcome(
+        settings,
+        experiment=experiment,
+        runs=[ReproducedRun(row=run.row, seed=run.seed, run_id=run.run_id) for run in runs],
+        progress=progress,
+    )
+    return Reproduction(outcome=outcome, page_path=write_reproduction(settings, outcome=outcome))

@@ -87,11 +87,11 @@ def report_style() -> Iterator[None]:
 
 
 def panel(
-    *, height_in: float = 4.0, left: float = 0.125, bottom: float = 0.125
+    *, height_in: float = 4.0, bottom: float = 0.125, right: float = 0.985
 ) -> tuple[Figure, Axes]:
     """A figure with one grid panel; two of them fill the page's width."""
     figure = Figure(figsize=(4.6, height_in))
-    figure.subplots_adjust(left=left, right=0.985, bottom=bottom, top=0.98)
+    figure.subplots_adjust(left=0.125, right=right, bottom=bottom, top=0.98)
     axes = figure.add_subplot()
     axes.grid(visible=True)
     axes.set_axisbelow(True)

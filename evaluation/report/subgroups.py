@@ -116,5 +116,6 @@ def _drift_in_words(rows: list[Row]) -> str:
         return f"{told}."
     interval = f"{slope['ci_low']:+.3f} to {slope['ci_high']:+.3f}".replace("-", "−")
     is_drift = slope["ci_low"] > 0 or slope["ci_high"] < 0
-    verdict = "a drift" if is_drift else "no drift is shown"
-    return f"{told} ({interval}): {verdict}."
+    verdict = "the interval leaves out zero" if is_drift else "no drift is shown"
+    caution = ", on small numbers" if slope["is_small"] else ""
+    return f"{told} ({interval}): {verdict}{caution}."

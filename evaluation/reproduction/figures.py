@@ -70,10 +70,21 @@ def series_figure(name: str, lines: Sequence[Line], *, axis: str) -> Picture:
         _draw_series(axes, "FROC score", x, frocs)
         axes.set(xlim=(-0.04, 1.04), ylim=(-0.01, 1.03), xlabel=axis, ylabel="Value")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.13), handlelength=2.8, ncols=2)
+        _legend_below(axes)
         uri = svg_uri(figure)
     told = "; ".join(f"{line.row.label}: AUROC {line.numbers.auroc.value:.3f}" for line in lines)
     return Picture(uri, f"{name} by {axis.lower()}. {told}.", name)
+
+
+def _legend_below(axes: Axes) -> None:
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(-0.1, -0.12),
+        handlelength=2.6,
+        columnspacing=1.0,
+        fontsize=8,
+        ncols=2,
+    )
 
 
 def _draw_series(
@@ -115,7 +126,7 @@ def mean_froc_figure(name: str, lines: Sequence[Line]) -> Picture:
     """Mean recall over seeds at each ratio, one curve for each row."""
     drawn = [line for line in lines if line.numbers.recall is not None and line.numbers.froc]
     with report_style():
-        figure, axes = panel(height_in=5.4, bottom=0.36)
+        figure, axes = panel(height_in=5.1, bottom=0.31, right=0.96)
         for line in drawn:
             how = look(0 if line.row.key == "aals" else 1 + drawn.index(line))
             assert line.numbers.recall is not None
@@ -134,7 +145,7 @@ def mean_froc_figure(name: str, lines: Sequence[Line]) -> Picture:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.set(xlabel="Activated share of the image outside boxes")
         axes.set(ylabel="Recall of boxed sites")
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.13), handlelength=3.4, ncols=2)
+        _legend_below(axes)
         uri = svg_uri(figure)
     told = "; ".join(
         f"{line.row.label}: {line.numbers.froc.value:.3f}" for line in drawn if line.numbers.froc
@@ -145,7 +156,7 @@ def mean_froc_figure(name: str, lines: Sequence[Line]) -> Picture:
 def sharpening_figure(curves: Sequence[SharpeningCurve], t: float) -> Picture:
     """The paper's Figure 2: the pseudo-label after sharpening against before, by strength."""
     with report_style():
-        figure, axes = panel()
+        figure, axes = panel(height_in=4.6, bottom=0.24, right=0.965)
         axes.axvline(t, color="#999", linewidth=0.8, linestyle=(0, (2, 3)))
         axes.annotate(f"t = {t:g}", (t, 0.02), (4, 0), textcoords="offset points", fontsize=8)
         for index, curve in enumerate(curves):
@@ -169,7 +180,7 @@ def sharpening_figure(curves: Sequence[SharpeningCurve], t: float) -> Picture:
             )
         axes.set(xlim=(0, 1), ylim=(0, 1.01))
         axes.set(xlabel="Teacher's probability y'", ylabel="Sharpened pseudo-label")
-        axes.legend(loc="lower right", handlelength=3.2)
+        _legend_below(axes)
         uri = svg_uri(figure)
     told = ", ".join(f"a = {curve.strength:g}" for curve in curves)
     return Picture(uri, f"Sharpening function at t = {t:g} for {told}.", "Fixed strength a")
@@ -178,7 +189,7 @@ def sharpening_figure(curves: Sequence[SharpeningCurve], t: float) -> Picture:
 def peak_figure(curves: Sequence[PeakCurve], t: float) -> Picture:
     """How far the highest probability of a film rises, with the strength that eq. 7 gives it."""
     with report_style():
-        figure, axes = panel()
+        figure, axes = panel(height_in=4.6, bottom=0.24, right=0.965)
         axes.axvline(t, color="#999", linewidth=0.8, linestyle=(0, (2, 3)))
         for index, curve in enumerate(curves):
             how = look(index)
@@ -188,11 +199,11 @@ def peak_figure(curves: Sequence[PeakCurve], t: float) -> Picture:
                 color=how.colour,
                 linestyle=how.line,
                 linewidth=1.8,
-                label=f"a₀ = {curve.a0:g}: at most +{(curve.after - curve.before).max():.3f}",
+                label=f"a₀ = {curve.a0:g}",
             )
         axes.set(xlim=(0, 1), ylim=(-0.01, None))
         axes.set(xlabel="Largest probability of the film, y'max", ylabel="Rise of that probability")
-        axes.legend(loc="upper left", handlelength=3.2)
+        _legend_below(axes)
         uri = svg_uri(figure)
     told = "; ".join(
         f"a0 = {curve.a0:g}: at most {(curve.after - curve.before).max():.3f}" for curve in curves

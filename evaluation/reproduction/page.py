@@ -157,14 +157,19 @@ def _told(lines: list[Line]) -> list[str]:
         ]
         if len(known) < 2:
             continue
+        if len({each[0] for each in known}) == 1:
+            told.append(f"{metric}: all rows the same here ({known[0][0]:.3f}).")
+            continue
         best = max(known, key=lambda each: each[0])
         best_paper = max(known, key=lambda each: each[1])
         text = f"{metric}: highest here {best[2].row.label} ({best[0]:.3f}), "
         text += f"in the paper {best_paper[2].row.label} ({best_paper[1]:.4f})"
-        if len(known) >= _FEWEST_FOR_ORDER and len({each[0] for each in known}) > 1:
+        if len(known) >= _FEWEST_FOR_ORDER:
             rho = spearmanr([each[0] for each in known], [each[1] for each in known]).statistic
             shown = f"{rho:.2f}".replace("-", "−")
-            text += f"; the orders of {len(known)} rows correlate by ρ = {shown} (Spearman)"
+            text += (
+                f"; the orders of {len(known)} rows correlate by ρ\u00a0=\u00a0{shown} (Spearman)"
+            )
         told.append(f"{text}.")
     return told + _aals_against_supervised(lines)
 
