@@ -14,7 +14,7 @@ Recall at a ratio is a step function: the largest recall at a false positive rat
 interpolated.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -84,6 +84,25 @@ class FrocCounts:
     def with_boxes(self, is_kept: NDArray[np.bool_]) -> "FrocCounts":
         """The same images with a mask of their boxes (m,); the others stay no false positives."""
         return replace(self, box_rows=self.box_rows[is_kept], box_scores=self.box_scores[is_kept])
+
+    @classmethod
+    def joined(cls, parts: Sequence["FrocCounts"]) -> "FrocCounts":
+        """Counts of several sets of images one after the other, taken at the same thresholds."""
+        thresholds = parts[0].thresholds
+        if not all(np.array_equal(part.thresholds, thresholds) for part in parts):
+            raise ValueError("counts can be joined only when their thresholds are the same")
+        starts = np.cumsum([0, *(part.n_images for part in parts[:-1])])
+        return cls(
+            thresholds=thresholds,
+            box_rows=np.concatenate(
+                [part.box_rows + start for part, start in zip(parts, starts, strict=True)]
+            ),
+            box_scores=np.concatenate([part.box_scores for part in parts]),
+            outside_counts=np.concatenate([part.outside_counts for part in parts]),
+            image_px=np.concatenate([part.image_px for part in parts]),
+            valid_px=np.concatenate([part.valid_px for part in parts]),
+            maximum_scores=np.concatenate([part.maximum_scores for part in parts]),
+        )
 
     def denominators(self, denominator: Denominator) -> NDArray[np.float64]:
         """Pixels that each image's false positives are divided by, (n,)."""

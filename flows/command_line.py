@@ -17,6 +17,7 @@ from flows.commands import (
     labelling,
     prediction,
     privacy,
+    reproduction,
     review,
     warehouse,
 )
@@ -72,6 +73,7 @@ for panel, name, function in (
     (DETECTOR, "train", experiments.train),
     (DETECTOR, "predict", prediction.predict),
     (DETECTOR, "evaluate", experiments.evaluate),
+    (DETECTOR, "summarise-folds", experiments.summarise_folds),
     (DETECTOR, "report", experiments.report),
     (DETECTOR, "model-card", prediction.model_card),
     (DETECTOR, "export-model", prediction.export_model),
@@ -87,6 +89,7 @@ for panel, name, function in (
     (OTHER, "label-notes", labelling.label_notes),
 ):
     app.command(name, rich_help_panel=panel)(function)
+app.add_typer(reproduction.reproduce, name="reproduce", rich_help_panel=DETECTOR)
 
 
 def main() -> None:

@@ -93,6 +93,25 @@ def train_from_start(
     )
 
 
+def runs_of_folds(settings: Settings, *, method: str) -> list[str]:
+    """The newest run of every fold, of one method, with the recipe and seed in force.
+
+    Raises:
+        EvaluationError: There is none.
+    """
+    found = [
+        stages.newest_run(settings, method=method, fold=fold, is_same_experiment=True)
+        for fold in range(settings.n_folds)
+    ]
+    run_ids = [run_id for run_id in found if run_id is not None]
+    if not run_ids:
+        raise EvaluationError(
+            f"--method: there is no run of {method} with recipe {settings.recipe} and seed "
+            f"{settings.seed}. Train one with `ribline train`, or name runs with --run."
+        )
+    return run_ids
+
+
 def reported_runs(settings: Settings) -> list[str]:
     """The newest evaluated run of every method, the supervised one first.
 

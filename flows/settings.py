@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     recipe: str = Field("paper", description="Training recipe by name.")
     recipe_overrides: dict[str, Any] = Field({}, description="Fields of the recipe to change.")
     n_bootstrap: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
+    prevalence: float | None = Field(
+        None, gt=0, lt=1, description="Share of positive films that PPV and NPV are also given for."
+    )
     n_annotations: int = Field(808, ge=1, description="Images in the annotation worklist.")
     n_processes: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes of ingest."

@@ -23,6 +23,7 @@ from training.augmentation import (
     inverse_affine,
     warp_films,
 )
+from training.augmented_boxes import augmented_boxes
 from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
@@ -48,6 +49,8 @@ class Batch:
         rows: Each film's number in the training set, (B,).
         geometry: Matrices from the augmented to the plain film, (B, 2, 3) in affine_grid's frame.
         n_steps_done: Optimiser steps of the run before this one.
+        boxes: Boxes (m, 4) of each film and finding in the augmented film's pixels; None for
+            methods that need none.
     """
 
     films: Tensor
@@ -60,6 +63,7 @@ class Batch:
     rows: Tensor | None = None
     geometry: Tensor | None = None
     n_steps_done: int = 0
+    boxes: list[list[Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class _Read:
     labels: Tensor
     rows: Tensor
     n_steps_done: int
+    boxes: list[list[Tensor]] | None
 
 
 class BatchLoader:
@@ -84,6 +89,7 @@ class BatchLoader:
         device: Where batches go.
         crop_px: Side of the windows to train on; None: whole films.
         has_second_view: True adds ``Batch.second_view``.
+        has_boxes: True adds ``Batch.boxes``.
 
     Attributes:
         waited_s: Seconds the trainer has waited for data.
@@ -98,6 +104,7 @@ class BatchLoader:
         device: torch.device,
         crop_px: int | None = None,
         has_second_view: bool = False,
+        has_boxes: bool = False,
     ) -> None:
         self._films = films
         self._recipe = recipe
@@ -105,6 +112,7 @@ class BatchLoader:
         self._device = device
         self._crop_px = crop_px
         self._has_second_view = has_second_view
+        self._has_boxes = has_boxes
         self._is_positive = films.subsets != "N"
         self.waited_s = 0.0
 
@@ -142,6 +150,11 @@ class BatchLoader:
         centres = None
         if self._crop_px is not None:
             centres = draw_centres(self._films, rows, crop_px=self._crop_px, **counter)
+        boxes = None
+        if self._has_boxes:
+            boxes = augmented_boxes(
+                self._films, rows, draws, centres=centres, size_px=self._crop_px
+            )
         size = self._recipe.micro_batch_size or len(rows)
         parts = []
         for start in range(0, len(rows), size):
@@ -160,6 +173,7 @@ class BatchLoader:
                     labels=torch.from_numpy(self._films.labels[rows[start:stop]]),
                     rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
                     n_steps_done=n_steps_done,
+                    boxes=None if boxes is None else boxes[start:stop],
                 )
             )
         return parts
@@ -196,6 +210,7 @@ class BatchLoader:
             rows=part.rows,
             geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),
             n_steps_done=part.n_steps_done,
+            boxes=part.boxes,
         )
 
 

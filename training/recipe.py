@@ -38,6 +38,8 @@ class Recipe:
         n_epochs: Epochs, each over R and N in step 1, over R, P and N in step 2.
         passes_per_epoch: Passes of step 1 over its films in one epoch; more than one where passes
             are so short that validation would take the time. Step 2 makes one.
+        steps_per_epoch: Optimiser steps of an epoch. None: as many as its passes take; the protocol
+            sets it where a method is to take as many steps as another.
         step2_batch_size: Batch size of step 2, that is of every run that starts from another run's
             best epoch. None: as in step 1; so with the next two.
         step2_n_epochs: Epochs of step 2.
@@ -82,6 +84,7 @@ class Recipe:
     micro_batch_size: int | None = None
     n_epochs: int = 25
     passes_per_epoch: int = 1
+    steps_per_epoch: int | None = None
     step2_batch_size: int | None = None
     step2_n_epochs: int | None = None
     step2_learning_rate: float | None = None
@@ -204,6 +207,7 @@ _RULES: dict[str, Rule] = {
     "micro_batch_size": _optional(_whole(1)),
     "n_epochs": _whole(1),
     "passes_per_epoch": _whole(1),
+    "steps_per_epoch": _optional(_whole(1)),
     "step2_batch_size": _optional(_whole(1)),
     "step2_n_epochs": _optional(_whole(1)),
     "step2_learning_rate": _optional(_number(0, 1, is_low_open=True)),
@@ -255,6 +259,21 @@ _LIGHT: dict[str, object] = {
 RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
     "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
+    "table1": {**_LIGHT, "n_epochs": 8, "passes_per_epoch": 2, "step2_n_epochs": 3},
+    "table1_gpu": {
+        "weights": "random",
+        "image_size_px": 512,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "step2_learning_rate": 2e-4,
+        "schedule": "cosine",
+        "warmup_steps": 200,
+        "batch_mix": "stratified",
+        "ema_epochs": 1.0,
+        "n_epochs": 20,
+        "step2_n_epochs": 10,
+    },
     "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
 }
 
@@ -263,8 +282,9 @@ def recipe(name: str, **overrides: object) -> Recipe:
     """A recipe by name, with some fields changed.
 
     Args:
-        name: `paper` (the paper's own values), `demo` (two cores, minutes) or `nih` (the 400 real
-            films of NIH ChestX-ray14).
+        name: `paper` (the paper's own values), `demo` (two cores, minutes), `nih` (the 400 real
+            films of NIH ChestX-ray14), or `table1` and `table1_gpu` (all methods on a synthetic
+            hospital).
         overrides: Fields to change.
 
     Raises:

@@ -18,6 +18,7 @@ from training.checkpoint import checkpoint_paths, load_checkpoint
 from training.methods import method_named
 from training.methods.method import Method
 from training.network import build_network, load_network
+from training.protocol import run_recipe
 from training.recipe import Recipe
 from training.run_inputs import RunInputs, load_run_inputs
 from training.sampler import n_steps_per_epoch
@@ -66,8 +67,14 @@ def train_run(
         CheckpointError: A checkpoint is damaged or does not fit.
     """
     _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
-    recipe = recipe.for_step(1 if initial_run_id is None else 2)
     inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
+    recipe = run_recipe(
+        recipe,
+        method_named(method),
+        has_initial_run=initial_run_id is not None,
+        n_films_step1=inputs.n_films_step1,
+        n_films_step2=inputs.n_films_step2,
+    )
     run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint)
     run_id = f"{method}-{fold}-{seed}-{run_hash}"
     if store.read(TRAINING_RUNS, columns=["run_id"], where={"run_id": run_id}).num_rows:

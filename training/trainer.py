@@ -99,6 +99,7 @@ class Trainer:
             device=device,
             crop_px=recipe.crop_px,
             has_second_view=method.needs_second_view,
+            has_boxes=method.needs_boxes,
         )
         self.optimizer = _optimizer(recipe, student)
         self.standing = Standing()

@@ -1,4 +1,4 @@
-"""Example films of the report: hits, misses and false alarms with boxes and heat maps.
+"""Films of the report: hits, misses and false alarms, and those whose label may be wrong.
 
 The films are chosen by a fixed rule, never by hand: hits and misses at the upper and the lower
 quartile of their image scores, false alarms from the highest score down.
@@ -6,6 +6,7 @@ quartile of their image scores, false alarms from the highest score down.
 
 import base64
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -17,10 +18,13 @@ from evaluation.report.figures import Picture
 from evaluation.score_maps import SCORE_MAX, ScoredImage, box_pixels, centre_scores
 from evaluation.scored_run import ScoredImages, ScoredRun
 from warehouse_schema.pixel_shards import read_film
+from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
 from warehouse_schema.tables.imaging import IMAGE_PIXELS
 
 PER_GROUP = 2
+QUEUE_ROWS = 8
+QUEUE_PICTURES = 2
 _WIDTH_PX = 360
 _BOX_BGR = (255, 200, 90)
 
@@ -34,6 +38,18 @@ class FilmExample:
     told: str
     plain: Picture
     heat: Picture
+
+
+@dataclass(frozen=True)
+class SuspectFilm:
+    """A test film on which detector and record disagree; the first ones have a picture."""
+
+    finding: str
+    rank: int
+    image_id: str
+    label: str
+    score: float
+    heat: Picture | None
 
 
 @dataclass(frozen=True)
@@ -53,10 +69,7 @@ def film_examples(
     images = run.images(finding=finding, network="student", split="test")
     if not images.has_maps:
         return []
-    shards = {
-        row["image_id"]: (row["shard_name"], row["shard_row"], row["pixel_sha256"])
-        for row in store.read(IMAGE_PIXELS, at=run.version).to_pylist()
-    }
+    shards = film_shards(store, run)
     level = round(threshold * SCORE_MAX)
     examples = []
     for group, films in _groups(run, images, finding, level).items():
@@ -64,6 +77,55 @@ def film_examples(
             pixels = read_film(store.home.cache, *shards[film.image_id])
             examples.append(_example(group, film, pixels, finding_name, level))
     return examples
+
+
+def suspect_films(*, store: Store, run: ScoredRun) -> list[SuspectFilm]:
+    """The first rows of the view ``label_error_queue`` for each finding of a run.
+
+    Raises WarehouseError when the pixel cache is torn.
+    """
+    quoted = run.run_id.replace("'", "''")
+    sql = (
+        "SELECT finding, rank, image_id, label, score FROM label_error_queue "  # noqa: S608
+        f"WHERE run_id = '{quoted}' AND rank <= {QUEUE_ROWS} ORDER BY finding, rank, image_id"
+    )
+    rows = run_query(store, sql, at=run.version).to_pylist()
+    shards = film_shards(store, run)
+    places = {
+        (finding, image_id): place
+        for finding in run.findings
+        for images in [run.images(finding=finding, network="student", split="test")]
+        for image_id, place in zip(images.image_ids, images.map_places, strict=True)
+    }
+    films = []
+    for row in rows:
+        place = places.get((row["finding"], row["image_id"]))
+        is_shown = place is not None and row["rank"] <= QUEUE_PICTURES
+        heat = _suspect_picture(store, run, row, place, shards) if is_shown and place else None
+        films.append(SuspectFilm(**row, heat=heat))
+    return films
+
+
+def _suspect_picture(
+    store: Store,
+    run: ScoredRun,
+    row: dict[str, Any],
+    place: tuple[str, int],
+    shards: dict[str, tuple[str, int, str]],
+) -> Picture:
+    image = run.scored_image(row["image_id"], row["finding"], place)
+    pixels = read_film(store.home.cache, *shards[row["image_id"]])
+    _, heat = draw_film(image, pixels, None)
+    told = f"{row['label']} by record, score {row['score']:.2f}"
+    return Picture(heat, f"Chest film {row['image_id']} with its score map: {told}")
+
+
+def film_shards(store: Store, run: ScoredRun) -> dict[str, tuple[str, int, str]]:
+    """Shard, row and SHA-256 of every cached film, by image id."""
+    return {
+        row["image_id"]: (row["shard_name"], row["shard_row"], row["pixel_sha256"])
+        for row in store.read(IMAGE_PIXELS, at=run.version).to_pylist()
+    }
 
 
 def _groups(
@@ -131,10 +193,11 @@ def _example(
     )
 
 
-def draw_film(image: ScoredImage, pixels: NDArray[np.uint8], level: int) -> tuple[str, str]:
+def draw_film(image: ScoredImage, pixels: NDArray[np.uint8], level: int | None) -> tuple[str, str]:
     """PNG data URIs of a film (size, size) cut to its valid area: boxes, and boxes with heat map.
 
-    The contour encloses the pixels with score >= level, so the picture also reads in grey.
+    The contour encloses the pixels with score >= level, so the picture also reads in grey; there
+    is none without a level.
     """
     frame = image.score_map.shape[0]
     area = image.area()
@@ -151,9 +214,10 @@ def draw_film(image: ScoredImage, pixels: NDArray[np.uint8], level: int) -> tupl
     colours = (mpl.colormaps["inferno"](scores)[..., 2::-1] * 255).astype(np.float32)
     strength = np.clip(scores * 1.4, 0, 0.75)[..., None]
     heat = (plain * (1 - strength) + colours * strength).astype(np.uint8)
-    called = (scores >= level / SCORE_MAX).astype(np.uint8)
-    contours, _ = cv2.findContours(called, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(heat, contours, -1, (255, 255, 255), 1, cv2.LINE_AA)
+    if level is not None:
+        called = (scores >= level / SCORE_MAX).astype(np.uint8)
+        contours, _ = cv2.findContours(called, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(heat, contours, -1, (255, 255, 255), 1, cv2.LINE_AA)
     for canvas in (plain, heat):
         for box in image.boxes_px:
             _draw_box(canvas, box_pixels(box, area), zoom)

@@ -23,7 +23,7 @@ COMMANDS = [
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),
     *("synthetic-hospital", "import-public", "label-notes", "source-check"),
-    *("train", "predict", "evaluate", "report"),
+    *("train", "predict", "evaluate", "report", "reproduce"),
     *("forget-patient", "export-dicom"),
     *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
 ]

@@ -92,6 +92,40 @@ def test_delong_equals_all_pairs(sample: Sample, seed: int) -> None:
     np.testing.assert_allclose(result.covariance, covariance, atol=1e-12)
 
 
+# DeLong 1988's own example, 49 patients with ovarian cancer: albumin, total protein, K-G score and
+# whether surgery helped; from the SAS/STAT documentation, "Comparing Receiver Operating
+# Characteristic Curves", which also prints the results below.
+OVARIAN_CANCER = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+1.6 5.6 5 1   3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+4.3 7.0 4 1   3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+3.0 4.7 8 0   4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+3.2 5.1 5 1   2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+3.5 6.2 5 1   2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+3.6 6.6 5 1
+"""
+
+
+def test_delong_s_own_example() -> None:
+    rows = np.array(OVARIAN_CANCER.split(), dtype=np.float64).reshape(-1, 4)
+    albumin, protein, kg_score, labels = rows.T
+    scores = np.stack([albumin, 10 - kg_score, protein])
+    result = delong(scores, labels == 1)
+    assert result.aurocs == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
+    assert np.sqrt(np.diag(result.covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
+    for index, limits in enumerate([(0.5549, 0.9182), (0.5243, 0.9273), (0.4518, 0.8439)]):
+        interval = result.interval(index)
+        assert (interval.low, interval.high) == pytest.approx(limits, abs=5e-5)
+    for other, difference, limits, p_value in (
+        (0, 0.0108, (-0.1761, 0.1976), 0.9102),
+        (2, -0.0780, (-0.2830, 0.1271), 0.4561),
+    ):
+        paired = compare_aurocs(scores[1], scores[other], labels == 1)
+        assert paired.difference == pytest.approx(difference, abs=5e-5)
+        assert (paired.interval.low, paired.interval.high) == pytest.approx(limits, abs=5e-5)
+        assert paired.p_value == pytest.approx(p_value, abs=5e-5)
+
+
 def test_paired_test_is_antisymmetric_and_sees_a_difference() -> None:
     generator = np.random.default_rng(5)
     labels = np.arange(400) < 100

@@ -9,12 +9,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from evaluation.report.records import cohort_flow, label_examples
 from fabricated_warehouse import FINDINGS, NOTE_TEXT, rewrite, write_fabricated_warehouse
 
 from evaluation.comparison import compare_runs
 from evaluation.evaluate import evaluate_run
 from evaluation.report.page import write_report
-from evaluation.report.records import cohort_flow, label_examples
 from evaluation.scored_run import ScoredRun
 from warehouse_schema.errors import EvaluationError, WarehouseError
 from warehouse_schema.home import Home

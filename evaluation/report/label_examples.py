@@ -1,27 +1,16 @@
-"""The report's stories: cohort flow, patients, label evidence, likely label errors, lineage."""
+"""Labels with their evidence, as the report shows them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from evaluation.scored_run import ScoredRun
-from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
-from warehouse_schema.tables.imaging import IMAGES
-from warehouse_schema.tables.labels import (
-    COHORT_FLOW,
-    IMAGE_LABELS,
-    LABEL_EVIDENCE,
-    NOTE_MENTIONS,
-)
+from warehouse_schema.tables.labels import IMAGE_LABELS, LABEL_EVIDENCE, NOTE_MENTIONS
 from warehouse_schema.tables.records import DIAGNOSES, NOTES
-from warehouse_schema.tables.runs import LINEAGE
 
 _AROUND_CHARS = 90
-_QUEUE_ROWS = 8
 _EVIDENCE_ROWS = 4
 _EXAMPLE_KINDS: tuple[Callable[[dict[str, Any]], bool], ...] = (
     lambda row: row["label"] == "positive" and not row["is_conflict"],
@@ -29,15 +18,6 @@ _EXAMPLE_KINDS: tuple[Callable[[dict[str, Any]], bool], ...] = (
     lambda row: row["label"] == "negative",
     lambda row: row["label"] in {"uncertain", "excluded"} and not row["is_conflict"],
 )
-
-
-@dataclass
-class FlowStep:
-    """One step of the cohort flow: what is kept, and what was dropped by reason."""
-
-    step: str
-    n_kept: int = 0
-    dropped: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,73 +51,6 @@ class LabelExample:
     reason: str
     is_conflict: bool
     evidence: list[Evidence]
-
-
-def is_synthetic(store: Store, at: int | None) -> bool:
-    """True where any image is of the synthetic hospital."""
-    rows = store.read(IMAGES, columns=["image_id"], where={"is_synthetic": True}, at=at)
-    return bool(rows.num_rows)
-
-
-def cohort_flow(store: Store, at: int | None) -> list[FlowStep]:
-    """Steps of the cohort flow in order."""
-    steps: dict[int, FlowStep] = {}
-    for row in store.read(COHORT_FLOW, at=at).to_pylist():
-        step = steps.setdefault(row["step_number"], FlowStep(row["step"]))
-        step.n_kept = max(step.n_kept, row["n_kept"])
-        if row["n_dropped"]:
-            step.dropped.append((row["reason"], row["n_dropped"]))
-    return [steps[number] for number in sorted(steps)]
-
-
-def patient_table(store: Store, run: ScoredRun) -> dict[str, Any]:
-    """Characteristics of the fold's patients: a header and rows of text."""
-    details = {row["image_id"]: row for row in store.read(IMAGES, at=run.version).to_pylist()}
-    groups = {
-        "Train": [image for image in run.cohort.values() if image.split == "train"],
-        "Validation": [image for image in run.cohort.values() if image.split == "validation"],
-        "Test": [image for image in run.cohort.values() if image.split == "test"],
-        "All": list(run.cohort.values()),
-    }
-    rows: list[tuple[str, list[str]]] = [
-        ("Patients", [str(len({image.patient_id for image in g})) for g in groups.values()]),
-        ("Films", [str(len(g)) for g in groups.values()]),
-    ]
-    for subset, told in (
-        ("R", "R: positive, boxed"),
-        ("P", "P: positive, not boxed"),
-        ("N", "N: negative"),
-    ):
-        rows.append(
-            (told, [str(sum(image.subset == subset for image in g)) for g in groups.values()])
-        )
-    chosen = [[details.get(image.image_id, {}) for image in g] for g in groups.values()]
-    rows.append(("Age, median (quartiles)", [_quartiles(group) for group in chosen]))
-    rows.append(("Women", [_share(group, "sex_code", "F") for group in chosen]))
-    rows.append(("AP view", [_share(group, "view_position_code", "AP") for group in chosen]))
-    return {"columns": list(groups), "rows": rows}
-
-
-def _quartiles(rows: list[dict[str, Any]]) -> str:
-    ages = [row["age_years"] for row in rows if row.get("age_years") is not None]
-    if not ages:
-        return "–"
-    low, middle, high = np.quantile(ages, [0.25, 0.5, 0.75])
-    return f"{middle:.0f} ({low:.0f}–{high:.0f})"
-
-
-def _share(rows: list[dict[str, Any]], name: str, value: str) -> str:
-    known = [row[name] for row in rows if row.get(name) is not None]
-    return f"{100 * known.count(value) / len(known):.0f} %" if known else "–"
-
-
-def label_counts(store: Store, run: ScoredRun) -> dict[str, Counter[str]]:
-    """Number of cohort films by label, for each finding."""
-    counts: dict[str, Counter[str]] = {finding: Counter() for finding in run.findings}
-    for (image_id, finding), label in run.labels.items():
-        if image_id in run.cohort:
-            counts[finding][label] += 1
-    return counts
 
 
 def label_examples(store: Store, run: ScoredRun, finding: str) -> list[LabelExample]:
@@ -245,44 +158,3 @@ def _excerpt(text: str, start: int, end: int) -> Excerpt:
     before = ("… " if first else "") + text[first:start].lstrip()
     after = text[end:last].rstrip() + (" …" if last < len(text) else "")
     return Excerpt(before, text[start:end], after)
-
-
-def label_error_queue(store: Store, run_id: str, at: int | None) -> list[dict[str, Any]]:
-    """Top of the view ``label_error_queue`` for each finding of a run."""
-    quoted = run_id.replace("'", "''")
-    sql = (
-        "SELECT finding, rank, image_id, label, score FROM label_error_queue "  # noqa: S608
-        f"WHERE run_id = '{quoted}' AND rank <= {_QUEUE_ROWS} ORDER BY finding, rank, image_id"
-    )
-    rows: list[dict[str, Any]] = run_query(store, sql, at=at).to_pylist()
-    return rows
-
-
-def lineage_rows(store: Store, run_ids: list[str], at: int | None) -> list[dict[str, Any]]:
-    """The newest commit of every stage: what it read, with which code and configuration.
-
-    Training and evaluation stages are those of the reported runs.
-    """
-    newest: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
-    for row in store.read(LINEAGE, at=at).to_pylist():
-        if row["run_id"] is None or row["run_id"] in run_ids:
-            rows = newest.setdefault((row["stage"], row["run_id"]), [])
-            if rows and rows[0]["commit_version"] < row["commit_version"]:
-                rows.clear()
-            if not rows or rows[0]["commit_version"] == row["commit_version"]:
-                rows.append(row)
-    return [
-        {
-            "commit_version": rows[0]["commit_version"],
-            "stage": rows[0]["stage"],
-            "run_id": rows[0]["run_id"] or "",
-            "inputs": ", ".join(
-                f"{row['input_table']}\u00a0{row['input_version']}"
-                for row in rows
-                if row["input_version"] >= 0
-            ),
-            "code_version": rows[0]["code_version"],
-            "configuration_hash": rows[0]["configuration_hash"][:12],
-        }
-        for rows in sorted(newest.values(), key=lambda rows: int(rows[0]["commit_version"]))
-    ]
