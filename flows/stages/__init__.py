@@ -45,8 +45,7 @@ from flows.stages.prediction import (
     check_model,
     deliver_results,
     export_model,
-    predict_files,
-    predict_studies,
+    predict_films,
     write_model_card,
 )
 from flows.stages.privacy import export_dicom, forget_patients
@@ -84,8 +83,7 @@ __all__ = [
     "open_store",
     "pacs_address",
     "predict",
-    "predict_files",
-    "predict_studies",
+    "predict_films",
     "preview_labels",
     "prune_cache",
     "public_key",
