@@ -186,7 +186,8 @@ def _finished(
     settings: Settings, row: str, fold: int, initial_run_id: str | None, progress: Progress
 ) -> TableRun:
     """A run of one row, trained, scored and evaluated."""
-    from warehouse_schema.tables.runs import EVALUATION_REPORTS, PREDICTIONS, TRAINING_RUNS
+    from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+    from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
     known = stages.open_store(settings).read(TRAINING_RUNS, columns=["run_id"])
     run_id = stages.train(

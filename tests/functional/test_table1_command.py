@@ -14,7 +14,8 @@ from training.methods import METHODS
 from training.trainer import Trainer
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, PREDICTIONS, TRAINING_RUNS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
 OVERRIDES = """
 [recipe_overrides]
