@@ -48,7 +48,7 @@ class FilmSet:
         shards: Name of the shard, row in it and hash of the film (None: not checked), per film.
         cache: Folder of the shards.
         image_size_px: Side of the network's input.
-        fingerprint: SHA-256 over everything that training depends on.
+        fingerprint: SHA-256 over everything above that training depends on.
         tiers: (n, K) where a positive was seen (visibility_tier of image_labels), empty where it
             is not positive; None: not known.
     """
@@ -160,7 +160,7 @@ def load_films(
         ],
         cache=store.home.cache,
         image_size_px=image_size_px,
-        fingerprint=_fingerprint(image_ids, subsets, (labels, tiers), boxes, pixels),
+        fingerprint=_fingerprint(image_ids, subsets, labels, boxes, pixels),
         tiers=tiers,
     )
 
@@ -293,17 +293,15 @@ def _roles(
 def _fingerprint(
     image_ids: list[str],
     subsets: NDArray[np.str_],
-    records: tuple[NDArray[np.int8], NDArray[np.str_]],
+    labels: NDArray[np.int8],
     boxes: list[list[NDArray[np.float64]]],
     pixels: dict[str, dict[str, object]],
 ) -> str:
-    labels, tiers = records
     digest = hashlib.sha256()
     for row, image_id in enumerate(image_ids):
         drawn = [np.round(box, 6).tolist() for box in boxes[row]]
         pixel_hash = pixels[image_id]["pixel_sha256"]
         digest.update(
-            f"{image_id} {subsets[row]} {labels[row].tolist()} {tiers[row].tolist()} {drawn} "
-            f"{pixel_hash}\n".encode()
+            f"{image_id} {subsets[row]} {labels[row].tolist()} {drawn} {pixel_hash}\n".encode()
         )
     return digest.hexdigest()

@@ -143,6 +143,21 @@ class Recipe:
         fields["weights"] = Path(self.weights).name
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
+    def changes_to_json(self) -> str:
+        """The fields that differ from their defaults, as canonical JSON: what a run's id hashes.
+
+        An option that is added later, off by default, leaves the ids of runs without it alone.
+        """
+        fields = json.loads(self.to_json())
+        defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(self)
+            if field.default is not dataclasses.MISSING
+        }
+        plain = json.loads(json.dumps(defaults))
+        changed = {name: value for name, value in fields.items() if value != plain.get(name)}
+        return json.dumps(changed, sort_keys=True, separators=(",", ":"))
+
     def for_step(self, step: int) -> Recipe:
         """The recipe of step 1, or of step 2: whole films, and the step2 fields put in place."""
         chosen: dict[str, object] = {
