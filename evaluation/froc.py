@@ -245,7 +245,9 @@ def resampled_points(
         columns = slice(start, start + _COLUMNS_PER_PRODUCT)
         chunk = counts.outside_counts[:, columns][rows].astype(np.float64)
         ratios[:, columns] = scaled @ chunk
-    ratios /= selected.sum(axis=1, keepdims=True) * (pixels[0] if one_size else 1.0)
+    total = selected.sum(axis=1, keepdims=True) * (pixels[0] if one_size else 1.0)
+    ratios[total[:, 0] == 0] = np.nan
+    np.divide(ratios, total, out=ratios, where=total > 0)
     return recalls, ratios
 
 
@@ -257,10 +259,15 @@ def resampled_recalls(
     rows: NDArray[np.bool_],
     denominator: Denominator = "whole_image",
 ) -> NDArray[np.float64]:
-    """Recall at each wanted false positive ratio for resamples of the images, (b, r)."""
+    """Recall at each wanted false positive ratio for resamples of the images, (b, r).
+
+    NaN for a resample without an image whose false positives count.
+    """
     recalls, ratios = resampled_points(counts, weights, rows=rows, denominator=denominator)
     with_origin = np.concatenate([np.zeros((len(weights), 1)), recalls], axis=1)
     reached = np.stack(
         [np.searchsorted(row, ratios_wanted + RATIO_SLACK, side="right") for row in ratios]
     )
-    return np.take_along_axis(with_origin, reached, axis=1)
+    found = np.take_along_axis(with_origin, reached, axis=1)
+    found[np.isnan(ratios).any(axis=1)] = np.nan
+    return found

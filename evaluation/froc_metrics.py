@@ -25,6 +25,8 @@ from evaluation.scored_run import ScoredImages
 DENOMINATORS: dict[str, Denominator] = {"whole": "whole_image", "valid": "valid_area"}
 FROC_IMAGES = ("R+N", "R only", "N only")
 PRIMARY_IMAGES = "R+N"
+# Draws of one matrix product, for which the counts are turned into floats each time.
+_DRAWS_AT_ONCE = 500
 
 
 def froc_rows(images: ScoredImages, n_boxes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -64,7 +66,7 @@ def froc_draws(
     return np.concatenate(
         [
             resampled_recalls(counts, weights, ratios, rows=rows, denominator=denominator)
-            for weights in bootstrap.weights()
+            for weights in bootstrap.weights(_DRAWS_AT_ONCE)
         ]
     )
 

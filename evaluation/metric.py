@@ -41,8 +41,8 @@ class CurvePoint:
     threshold: float | None
     x: float
     y: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ class Scope:
 
 def defined_interval(draws: NDArray[np.float64]) -> Interval | None:
     """Percentile interval of the draws in which a number is defined; None where it never is."""
-    defined = draws[np.isfinite(draws)]
-    return percentile_interval(defined) if len(defined) else None
+    return percentile_interval(draws) if np.isfinite(draws).any() else None
 
 
 def band_points(
@@ -142,10 +141,22 @@ def band_points(
     y: NDArray[np.float64],
     draws: NDArray[np.float64],
 ) -> list[CurvePoint]:
-    """Points of a curve with the pointwise 95 % band of the draws (b, k) of y."""
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    columns = zip(thresholds, x, y, low, high, strict=True)
+    """Points of a curve with the pointwise 95 % band of the draws (b, k) of y.
+
+    Undefined draws are NaN; without a defined one there is no band.
+    """
+    defined = draws[np.isfinite(draws).all(axis=1)]
+    has_band = len(defined) > 0
+    low, high = np.quantile(defined if has_band else y[None, :], [0.025, 0.975], axis=0)
     return [
-        CurvePoint(protocol, number, threshold, *(float(value) for value in values))
-        for number, (threshold, *values) in enumerate(columns)
+        CurvePoint(
+            protocol,
+            number,
+            threshold,
+            float(x[number]),
+            float(y[number]),
+            float(low[number]) if has_band else None,
+            float(high[number]) if has_band else None,
+        )
+        for number, threshold in enumerate(thresholds)
     ]

@@ -78,6 +78,7 @@ for panel, name, function in (
     (DETECTOR, "model-card", prediction.model_card),
     (DETECTOR, "export-model", prediction.export_model),
     (WAREHOUSE, "sql", warehouse.sql),
+    (WAREHOUSE, "publish", warehouse.publish),
     (WAREHOUSE, "prune-cache", hospital.prune_cache),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "code-listing", review.code_listing),

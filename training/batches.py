@@ -28,6 +28,7 @@ from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
 from training.recipe import Recipe
+from training.record_options import record_weights
 from training.sampler import epoch_batches
 
 _AHEAD = 2
@@ -43,12 +44,14 @@ class Batch:
         valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
         roles: A Role per film and finding, (B, K) int8.
         n_global: Films of the whole step, of which these are a part.
-        labels: 1 positive, 0 negative, -1 uncertain or excluded by record, (B, K) int8.
+        labels: 1 positive, 0 negative, -1 excluded, -2 uncertain by record, (B, K) int8.
         second_view: The films with other grey levels and the same geometry, like ``films``; None
             for methods that need none.
         rows: Each film's number in the training set, (B,).
         geometry: Matrices from the augmented to the plain film, (B, 2, 3) in affine_grid's frame.
         n_steps_done: Optimiser steps of the run before this one.
+        weights: Weight of each positive without boxes by where it was seen, 1 elsewhere, (B, K);
+            None: all 1.
         boxes: Boxes (m, 4) of each film and finding in the augmented film's pixels; None for
             methods that need none.
     """
@@ -63,6 +66,7 @@ class Batch:
     rows: Tensor | None = None
     geometry: Tensor | None = None
     n_steps_done: int = 0
+    weights: Tensor | None = None
     boxes: list[list[Tensor]] | None = None
 
 
@@ -76,6 +80,7 @@ class _Read:
     labels: Tensor
     rows: Tensor
     n_steps_done: int
+    weights: Tensor
     boxes: list[list[Tensor]] | None
 
 
@@ -114,6 +119,7 @@ class BatchLoader:
         self._has_second_view = has_second_view
         self._has_boxes = has_boxes
         self._is_positive = films.subsets != "N"
+        self._weights = record_weights(films, recipe)
         self.waited_s = 0.0
 
     def __len__(self) -> int:
@@ -173,6 +179,7 @@ class BatchLoader:
                     labels=torch.from_numpy(self._films.labels[rows[start:stop]]),
                     rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
                     n_steps_done=n_steps_done,
+                    weights=torch.from_numpy(self._weights[rows[start:stop]]),
                     boxes=None if boxes is None else boxes[start:stop],
                 )
             )
@@ -210,6 +217,7 @@ class BatchLoader:
             rows=part.rows,
             geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),
             n_steps_done=part.n_steps_done,
+            weights=part.weights.to(self._device),
             boxes=part.boxes,
         )
 

@@ -21,6 +21,9 @@ from warehouse_schema.tables.annotation import CONSENSUS_BOXES
 from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 
+UNKNOWN, UNCERTAIN = -1, -2
+_LABEL_CODES = {"positive": 1, "negative": 0, "uncertain": UNCERTAIN}
+
 
 class Role(IntEnum):
     """What a finding of a film is trained on."""
@@ -38,7 +41,7 @@ class FilmSet:
     Attributes:
         image_ids: (n,) image ids.
         subsets: (n,) R, P or N.
-        labels: (n, K) int8: 1 positive, 0 negative, -1 uncertain or excluded.
+        labels: (n, K) int8: 1 positive, 0 negative, -1 excluded or unknown, -2 uncertain.
         roles: (n, K) int8, a Role each.
         boxes: Per film and finding, boxes (m, 4) x_min, y_min, x_max, y_max in input pixels.
         valid_areas: Per film, the unpadded part of the network's input.
@@ -46,6 +49,8 @@ class FilmSet:
         cache: Folder of the shards.
         image_size_px: Side of the network's input.
         fingerprint: SHA-256 over everything above that training depends on.
+        tiers: (n, K) where a positive was seen (visibility_tier of image_labels), empty where it
+            is not positive; None: not known.
     """
 
     image_ids: list[str]
@@ -58,6 +63,7 @@ class FilmSet:
     cache: Path
     image_size_px: int
     fingerprint: str
+    tiers: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -79,6 +85,7 @@ class FilmSet:
             cache=self.cache,
             image_size_px=self.image_size_px,
             fingerprint=self.fingerprint,
+            tiers=None if self.tiers is None else self.tiers[rows],
         )
 
     def films(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -134,7 +141,7 @@ def load_films(
     image_ids = rows.column("image_id").to_pylist()
     subsets = np.array(rows.column("subset").to_pylist())
     pixels = _pixels(store, image_ids)
-    labels = _labels(store, image_ids, findings)
+    labels, tiers = _labels(store, image_ids, findings)
     boxes = _boxes(store, image_ids, findings, pixels, image_size_px)
     return FilmSet(
         image_ids=image_ids,
@@ -154,6 +161,7 @@ def load_films(
         cache=store.home.cache,
         image_size_px=image_size_px,
         fingerprint=_fingerprint(image_ids, subsets, labels, boxes, pixels),
+        tiers=tiers,
     )
 
 
@@ -172,19 +180,21 @@ def _pixels(store: Store, image_ids: list[str]) -> dict[str, dict[str, object]]:
     return pixels
 
 
-def _labels(store: Store, image_ids: list[str], findings: tuple[str, ...]) -> NDArray[np.int8]:
+def _labels(
+    store: Store, image_ids: list[str], findings: tuple[str, ...]
+) -> tuple[NDArray[np.int8], NDArray[np.str_]]:
+    """Labels and visibility tiers, (n, K) each."""
     table = store.read(
         IMAGE_LABELS,
-        columns=["image_id", "finding", "label"],
+        columns=["image_id", "finding", "label", "visibility_tier"],
         where={"finding": list(findings)},
     )
-    codes = {"positive": 1, "negative": 0}
     known = {
-        (image_id, finding): codes.get(label, -1)
-        for image_id, finding, label in zip(
-            *(table.column(name).to_pylist() for name in ("image_id", "finding", "label")),
-            strict=True,
+        (row["image_id"], row["finding"]): (
+            _LABEL_CODES.get(row["label"], UNKNOWN),
+            row["visibility_tier"] or "",
         )
+        for row in table.to_pylist()
     }
     absent = sorted(set(findings) - {finding for _, finding in known})
     if absent:
@@ -192,10 +202,12 @@ def _labels(store: Store, image_ids: list[str], findings: tuple[str, ...]) -> ND
             f"findings: no image is labelled for {', '.join(absent)}. "
             "Run `ribline label`, or choose findings that stand in image_labels."
         )
-    return np.array(
-        [[known.get((image_id, finding), -1) for finding in findings] for image_id in image_ids],
-        dtype=np.int8,
-    )
+    found = [
+        [known.get((image_id, finding), (UNKNOWN, "")) for finding in findings]
+        for image_id in image_ids
+    ]
+    codes = np.array([[code for code, _ in row] for row in found], dtype=np.int8)
+    return codes, np.array([[tier for _, tier in row] for row in found])
 
 
 def _boxes(

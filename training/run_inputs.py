@@ -59,6 +59,8 @@ def load_run_inputs(
     digest = hashlib.sha256()
     for films in (train, splits["validation"]):
         digest.update(films.fingerprint.encode())
+    if recipe.tier_weights and train.tiers is not None:
+        digest.update(str(train.tiers.tolist()).encode())
     n_p = splits["train"].count("P")
     n_films_step1 = len(splits["train"]) - n_p
     return RunInputs(

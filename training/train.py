@@ -117,7 +117,7 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
 
 
 def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
-    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
+    parts = "\n".join([recipe.changes_to_json(), initial_run_id or "", fingerprint])
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 

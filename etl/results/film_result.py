@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -15,7 +17,7 @@ from etl.privacy.value_loggers import silent_value_loggers
 from etl.pseudonym import Pseudonymizer
 from etl.results.clinical_film import ClinicalReading
 from etl.results.map_regions import MapGeometry, SourceRegion, find_regions, is_reached, rule_text
-from etl.results.overlay import draw_result, encode_png
+from etl.results.overlay import Picture, draw_result, encode_png
 from etl.results.presentation_state import build_presentation_state
 from etl.results.result_identity import RESEARCH, RESULT_VERSION, ResultIdentity, sha256_of
 from etl.results.secondary_capture import build_secondary_capture
@@ -139,24 +141,8 @@ def result_files(
         names: Gives the UIDs.
         written: Now, in the site's time zone.
     """
-    files: dict[str, bytes] = {}
-    picture = None
-    facts = result.reading.facts
-    assert facts is not None
-    if result.scores.maps is not None:
-        assert result.reading.picture is not None
-        assert result.reading.picture_geometry is not None
-        picture = draw_result(
-            result.reading.picture,
-            result.reading.picture_geometry,
-            map_geometry=map_geometry(result.reading, result.scores),
-            scores=result.scores,
-            regions=result.regions or (),
-            operating_point=result.operating_point,
-            run=result.run,
-            is_synthetic=facts.is_synthetic,
-        )
-        files[OVERLAY] = encode_png(picture)
+    picture = None if result.scores.maps is None else _draw(result)
+    files = {} if picture is None else {OVERLAY: encode_png(picture)}
     identity = ResultIdentity(
         run=result.run,
         names=names,
@@ -164,37 +150,67 @@ def result_files(
         code_version=result.code_version,
         written=written,
     )
-    try:
-        # highdicom quotes names that it finds odd.
-        with silent_value_loggers(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            assert result.reading.selection is not None
-            reference = source_reference(
-                content, is_chest=bool(result.reading.selection.is_frontal_chest)
-            )
-            objects: dict[str, Dataset] = {
-                REPORT: build_report(
-                    reference,
-                    scores=result.scores.scores,
-                    regions=result.regions or (),
-                    operating_point=result.operating_point,
-                    identity=identity,
-                )
-            }
-            if picture is not None:
-                objects[SECONDARY_CAPTURE] = build_secondary_capture(
-                    reference, picture, identity=identity
-                )
-            if result.regions is not None:
-                objects[PRESENTATION_STATE] = build_presentation_state(
-                    reference, regions=result.regions, identity=identity
-                )
-            files |= {name: _encoded(each) for name, each in objects.items()}
-    except UnusableFileError as error:
-        return files, str(error)
-    except Exception:  # noqa: BLE001 - a damaged header raises anything, and may quote itself
-        return files, "no DICOM result: the header is damaged"
-    return files, None
+    assert result.reading.selection is not None
+    is_chest = bool(result.reading.selection.is_frontal_chest)
+    faults = []
+    # highdicom quotes names that it finds odd.
+    with silent_value_loggers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            reference = source_reference(content, is_chest=is_chest)
+        except UnusableFileError as error:
+            return files, str(error)
+        except Exception:  # noqa: BLE001 - a damaged header raises anything, and may quote itself
+            return files, "no DICOM result: the header is damaged"
+        for name, build in _builders(result, reference, picture, identity).items():
+            try:
+                files[name] = _encoded(build())
+            except Exception:  # noqa: BLE001 - as above
+                faults.append(f"no {name}: the header is damaged")
+    return files, "; ".join(faults) or None
+
+
+def _draw(result: FilmResult) -> Picture:
+    reading = result.reading
+    assert reading.picture is not None
+    assert reading.picture_geometry is not None
+    assert reading.facts is not None
+    return draw_result(
+        reading.picture,
+        reading.picture_geometry,
+        map_geometry=map_geometry(reading, result.scores),
+        scores=result.scores,
+        regions=result.regions or (),
+        operating_point=result.operating_point,
+        run=result.run,
+        is_synthetic=reading.facts.is_synthetic,
+    )
+
+
+def _builders(
+    result: FilmResult, reference: Dataset, picture: Picture | None, identity: ResultIdentity
+) -> dict[str, Callable[[], Dataset]]:
+    """What makes each DICOM object that this result has."""
+    regions = result.regions or ()
+    builders: dict[str, Callable[[], Dataset]] = {
+        REPORT: partial(
+            build_report,
+            reference,
+            scores=result.scores.scores,
+            regions=regions,
+            operating_point=result.operating_point,
+            identity=identity,
+        )
+    }
+    if picture is not None:
+        builders[SECONDARY_CAPTURE] = partial(
+            build_secondary_capture, reference, picture, identity=identity
+        )
+    if result.regions is not None:
+        builders[PRESENTATION_STATE] = partial(
+            build_presentation_state, reference, regions=regions, identity=identity
+        )
+    return builders
 
 
 def _encoded(dataset: Dataset) -> bytes:

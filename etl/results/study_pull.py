@@ -27,7 +27,7 @@ from etl.pacs.part10 import join_part10
 from etl.pacs.storage_receiver import STORAGE_CLASSES
 from etl.privacy.value_loggers import silent_value_loggers
 from etl.pseudonym import Pseudonymizer
-from warehouse_schema.errors import ArgumentError
+from warehouse_schema.errors import ArgumentError, InputError
 from warehouse_schema.home import Home
 
 # In a query these match other identifiers too, or part it in two (PS3.4, C.2.2.2.4).
@@ -71,6 +71,7 @@ def pulled_studies(
     Raises:
         ArgumentError: Nothing is named, or an identifier would match others.
         ArchiveAwayError: The PACS cannot be reached or does not let us in.
+        InputError: No study gave a film.
     """
     if not identifiers:
         raise ArgumentError("--studies: it names no study. Write one identifier a line.")
@@ -89,6 +90,9 @@ def pulled_studies(
         with open_archive(address) as archive:
             for number, identifier in enumerate(identifiers, start=1):
                 pull.study(archive, number, identifier)
+        if not pull.paths:
+            told = "; ".join(dict.fromkeys(pull.faults.values()))
+            raise InputError(f"--studies: none of {len(identifiers)} gave a film: {told}.")
         yield PulledStudies(paths=sorted(pull.paths), faults=pull.faults)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,27 +60,15 @@ def predict(
             n_films = stages.predict(settings, run_id=run_id, progress=display)
         print_counts(f"predict {run_id}", {"films scored": n_films})
         return
-    faults: Mapping[int, str] = {}
     with progress() as display:
-        if studies is None:
-            summary = stages.predict_files(
-                settings,
-                run_id=run_id,
-                files=files or [],
-                operating_point=operating_point,
-                is_any_view=any_view,
-                progress=display,
-            )
-        else:
-            identifiers = read_identifiers(studies, argument="--studies")
-            summary, faults = stages.predict_studies(
-                settings,
-                run_id=run_id,
-                identifiers=identifiers,
-                operating_point=operating_point,
-                is_any_view=any_view,
-                progress=display,
-            )
+        summary, faults = stages.predict_films(
+            settings,
+            run_id=run_id,
+            films=files or read_identifiers(studies, argument="--studies"),
+            operating_point=operating_point,
+            is_any_view=any_view,
+            progress=display,
+        )
     print_results(console(), summary)
     print_faults(console(), "study", faults)
     if to_pacs:

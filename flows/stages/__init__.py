@@ -25,6 +25,7 @@ from flows.stages.hospital import (
     link,
     measure_agreement,
     prune_cache,
+    publish_results,
 )
 from flows.stages.labelling import (
     build_cohort,
@@ -44,8 +45,7 @@ from flows.stages.prediction import (
     check_model,
     deliver_results,
     export_model,
-    predict_files,
-    predict_studies,
+    predict_films,
     write_model_card,
 )
 from flows.stages.privacy import export_dicom, forget_patients
@@ -83,11 +83,11 @@ __all__ = [
     "open_store",
     "pacs_address",
     "predict",
-    "predict_files",
-    "predict_studies",
+    "predict_films",
     "preview_labels",
     "prune_cache",
     "public_key",
+    "publish_results",
     "recipe_overrides",
     "require_run",
     "summarise_folds",

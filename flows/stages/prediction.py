@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.stages.opening import open_store
 from flows.stages.pacs import pacs_address
-from warehouse_schema.errors import InputError
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -16,18 +16,31 @@ if TYPE_CHECKING:
     from etl.results.result_delivery import DeliverySummary
     from flows.settings import Settings
     from training.onnx_export import ModelExport
+    from warehouse_schema.store import Store
 
 
-def predict_files(
+def predict_films(
     settings: Settings,
     *,
     run_id: str,
-    files: Sequence[Path],
+    films: Sequence[Path] | Sequence[str],
     operating_point: str = "youden",
     is_any_view: bool = False,
     progress: Progress = SILENT,
-) -> ResultSummary:
-    """Score DICOM files with a run; pictures and DICOM objects go to restricted/results/."""
+) -> tuple[ResultSummary, Mapping[int, str]]:
+    """Score films with a run; pictures and DICOM objects go to restricted/results/.
+
+    Args:
+        settings: Values in force.
+        run_id: The run.
+        films: DICOM files and folders of them, or identifiers of studies in the PACS.
+        operating_point: Whose thresholds make boxes.
+        is_any_view: True scores films that the selection rule refuses too.
+        progress: Listener.
+
+    Returns:
+        What became of each file, and why a study gave none, by its place in the list.
+    """
     from etl.records.site_mapping import load_site_mapping
     from etl.results.film_results import write_film_results
     from evaluation.stored_thresholds import stored_operating_point
@@ -35,58 +48,48 @@ def predict_files(
 
     store = open_store(settings)
     mapping = load_site_mapping(settings.site_mapping)
-    scorer = FilmScorer(store, run_id)
-    return write_film_results(
-        store=store,
-        paths=files,
-        score=scorer.score,
-        run=scorer.run,
-        operating_point=stored_operating_point(store=store, run_id=run_id, name=operating_point),
-        source=mapping.name,
-        time_zone=mapping.time_zone,
-        pseudonym_key=settings.require("pseudonym_key"),
-        size_px=settings.size_px,
-        is_any_view=is_any_view,
-        n_processes=settings.n_processes,
-        progress=progress,
-    )
+    key = settings.require("pseudonym_key")
+    point = stored_operating_point(store=store, run_id=run_id, name=operating_point)
+    with _files(settings, store, films, is_any_view=is_any_view) as (paths, faults):
+        scorer = FilmScorer(store, run_id)
+        summary = write_film_results(
+            store=store,
+            paths=paths,
+            score=scorer.score,
+            run=scorer.run,
+            operating_point=point,
+            source=mapping.name,
+            time_zone=mapping.time_zone,
+            pseudonym_key=key,
+            size_px=settings.size_px,
+            is_any_view=is_any_view,
+            n_processes=settings.n_processes,
+            progress=progress,
+        )
+    return summary, faults
 
 
-def predict_studies(
-    settings: Settings,
-    *,
-    run_id: str,
-    identifiers: Sequence[str],
-    operating_point: str = "youden",
-    is_any_view: bool = False,
-    progress: Progress = SILENT,
-) -> tuple[ResultSummary, Mapping[int, str]]:
-    """The same for the films of studies in the PACS; also why a study gave none, by its place."""
+@contextmanager
+def _files(
+    settings: Settings, store: Store, films: Sequence[Path] | Sequence[str], *, is_any_view: bool
+) -> Iterator[tuple[Sequence[Path], Mapping[int, str]]]:
+    """The films' files: those given, or those of studies, fetched for as long as they are read."""
     from etl.records.site_mapping import load_site_mapping
     from etl.results.study_pull import pulled_studies
 
-    progress.start("pull", None)
+    paths = [each for each in films if isinstance(each, Path)]
+    if paths:
+        yield paths, {}
+        return
     with pulled_studies(
-        home=open_store(settings).home,
+        home=store.home,
         address=pacs_address(settings, _pacs_route(settings)),
-        identifiers=identifiers,
+        identifiers=[str(each) for each in films],
         source=load_site_mapping(settings.site_mapping).name,
         pseudonym_key=settings.require("pseudonym_key"),
         is_any_view=is_any_view,
     ) as pulled:
-        progress.finish()
-        if not pulled.paths:
-            told = "; ".join(dict.fromkeys(pulled.faults.values()))
-            raise InputError(f"--studies: none of {len(identifiers)} gave a film: {told}.")
-        summary = predict_files(
-            settings,
-            run_id=run_id,
-            files=pulled.paths,
-            operating_point=operating_point,
-            is_any_view=is_any_view,
-            progress=progress,
-        )
-    return summary, pulled.faults
+        yield pulled.paths, pulled.faults
 
 
 def deliver_results(

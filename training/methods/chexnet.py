@@ -9,6 +9,7 @@ from training.batches import Batch
 from training.image_classifier import ImageClassifier
 from training.losses import batch_loss
 from training.methods.method import Method, StepLosses
+from training.record_options import label_targets
 
 
 class CheXNet(Method):
@@ -28,8 +29,9 @@ class CheXNet(Method):
         """Binary cross-entropy over the labelled findings of all films."""
         assert batch.labels is not None
         logits = student(batch.films).float()
+        targets, is_known = label_targets(batch.labels, self.recipe)
         per_finding = functional.binary_cross_entropy_with_logits(
-            logits, batch.labels.clamp_min(0).float(), reduction="none"
+            logits, targets, weight=batch.weights, reduction="none"
         )
-        loss = batch_loss(per_finding, batch.labels >= 0, batch.n_global)
+        loss = batch_loss(per_finding, is_known, batch.n_global)
         return StepLosses(total=loss, sums={"loss": loss.detach()})

@@ -68,6 +68,18 @@ def test_bootstrap_draws_equal_repeated_images(sample: Sample) -> None:
             assert rate == pytest.approx(tpr[fpr <= x + 1e-12].max(), abs=1e-12)
 
 
+def test_a_draw_that_lacks_a_class_is_undefined() -> None:
+    # The only negative belongs to a patient with a positive, and so to the positives' stratum.
+    bootstrap = PatientBootstrap(patient_ids=["a", "a", "b"], strata=[1, 0, 1], seed=1, n_draws=50)
+    labels = np.array([True, False, True])
+    draws = bootstrap_classification(np.array([3, 2, 1]), labels, bootstrap, np.array([0.0, 1.0]))
+    weights = np.concatenate(list(bootstrap.weights()))
+    has_both = weights[:, 1] > 0
+    assert 0 < has_both.sum() < 50
+    np.testing.assert_array_equal(np.isfinite(draws.auroc), has_both)
+    assert np.isfinite(draws.average_precision).all()
+
+
 def brute_force_delong(
     scores: NDArray[np.float64], labels: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
