@@ -297,6 +297,7 @@ _LIGHT: dict[str, object] = {
 RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
     "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
+    "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
     "table1": {**_LIGHT, "n_epochs": 8, "passes_per_epoch": 2, "step2_n_epochs": 3},
     "table1_gpu": {
         "weights": "random",
@@ -312,7 +313,6 @@ RECIPES: dict[str, dict[str, object]] = {
         "n_epochs": 20,
         "step2_n_epochs": 10,
     },
-    "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
 }
 
 

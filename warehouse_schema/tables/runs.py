@@ -65,7 +65,11 @@ PREDICTIONS = Table(
         text("finding", "Finding."),
         integer("fold", "Fold."),
         text("split", "train, validation or test."),
-        real("score", "Maximum of the 16-bit map over the valid area, divided by 65535."),
+        real(
+            "score",
+            "Image score in 16 bits, divided by 65535: the map's maximum over the valid area, a "
+            "detector's best score, or a classifier's probability.",
+        ),
         text(
             "map_path",
             "A .npy under the home folder, shape (n, height, width), uint16 = round(65535 p).",
