@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.backbones import build_backbone
+from training.normalisation import put_norm
 from training.recipe import Recipe
 from warehouse_schema.errors import CheckpointError
 
@@ -102,6 +103,7 @@ def build_network(
         network = kind(
             backbone.network, backbone.n_channels, recipe.pyramid_width, len(recipe.findings)
         )
+    put_norm(network, recipe.norm)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, backbone.weights_source
 
@@ -117,7 +119,7 @@ def load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     except RuntimeError:
         raise CheckpointError(
             "checkpoint: its weights do not fit the network of the recipe (another backbone, "
-            "other findings, or another version of the code). Train the run again."
+            "other findings or norm, or another version of the code). Train the run again."
         ) from None
 
 
