@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_checkpoint(
-    folder: Path, kind: str, number: int, tensors: dict[str, Tensor], state: dict[str, object]
+    folder: Path, kind: str, number: int, tensors: dict[str, Tensor], state: Mapping[str, object]
 ) -> Path:
     """Write checkpoint ``KIND-NUMBER`` and remove older ones of its kind but the last before it.
 
@@ -64,7 +65,7 @@ def save_checkpoint(
         "format": FORMAT,
         "code_version": code_version(),
         "tensors_sha256": hashlib.sha256(payload).hexdigest(),
-        "state": state,
+        "state": dict(state),
     }
     body["sha256"] = _self_hash(body)
     try:

@@ -89,7 +89,7 @@ class Processes:
         if self.count == 1:
             return network
         places = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=places, broadcast_buffers=False)
+        return DistributedDataParallel(network, device_ids=places, forward_sync_buffers=False)
 
     def adding_up(self, network: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
         """Around a micro-batch: gradients are exchanged after the last one of a step alone."""

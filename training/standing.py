@@ -24,6 +24,8 @@ class Standing:
         best_auroc: That AUROC.
         first_losses: Losses of the run's first steps, at most ``stopping_rules.WINDOW``.
         recent_losses: Losses of its last steps, as many at most.
+        first_teacher_spread: How far apart the teacher's scores of the validation films were before
+            the first step; None without a teacher.
     """
 
     epoch: int = 1
@@ -34,6 +36,7 @@ class Standing:
     best_auroc: float = -1.0
     first_losses: list[float] = field(default_factory=list)
     recent_losses: list[float] = field(default_factory=list)
+    first_teacher_spread: float | None = None
 
     def add(self, sums: dict[str, list[float]]) -> None:
         """Take up the sums of one step."""

@@ -67,7 +67,8 @@ def check_teacher(scores: NDArray[np.float64], standing: Standing, method: str) 
     """Stop a run whose teacher has collapsed.
 
     It has when, after an epoch, its scores of all validation films lie within ``COLLAPSED_SPREAD``
-    of each other for every finding: it says the same of every film.
+    of each other for every finding, and were ten times as far apart when the run began: it says the
+    same of every film, and knew better. Before the first step the scores are noted.
 
     Args:
         scores: The teacher's score of each film and finding, (n, K).
@@ -78,12 +79,14 @@ def check_teacher(scores: NDArray[np.float64], standing: Standing, method: str) 
         TrainingError: It has.
     """
     spread = float(np.ptp(scores, axis=0).max())
-    if len(scores) > 1 and spread < COLLAPSED_SPREAD:
+    if standing.first_teacher_spread is None:
+        standing.first_teacher_spread = spread
+    elif spread < COLLAPSED_SPREAD <= standing.first_teacher_spread / 10:
         raise TrainingError(
             f"{method}: the teacher collapsed in epoch {standing.epoch}: its scores of "
-            f"{len(scores)} validation films differ by {spread:.1g} at most (allowed: at least "
-            f"{COLLAPSED_SPREAD:g}). Lower learning_rate, or start from a longer first step. "
-            f"{_KEPT}"
+            f"{len(scores)} validation films differ by {spread:.1g} at most, and differed by "
+            f"{standing.first_teacher_spread:.1g} when the run began (allowed: at least "
+            f"{COLLAPSED_SPREAD:g}). Lower learning_rate. {_KEPT}"
         )
 
 

@@ -101,12 +101,12 @@ def train_run(
                 "under the home folder and start the same command again: it goes on from the last "
                 "checkpoint."
             ) from None
-        row = _run_row(store, run, inputs, trainer, standing) | {
-            "weights_source": weights_source,
-            "started_datetime": started[0],
-            "wall_s": time.perf_counter() - started[1],
-        }
         if processes.is_first:
+            row = _run_row(store, run, inputs, trainer, standing) | {
+                "weights_source": weights_source,
+                "started_datetime": started[0],
+                "wall_s": time.perf_counter() - started[1],
+            }
             _publish(store, run, standing.rows, row)
     return run_id
 

@@ -21,7 +21,7 @@ from training.checkpoint import newest_checkpoint, prefixed, save_checkpoint
 from training.device import has_fast_bfloat16, peak_memory_gib
 from training.film_dataset import FilmSet
 from training.logbook import Logbook
-from training.methods.method import Method
+from training.methods.method import Method, StepLosses
 from training.micro_batches import memory_error
 from training.network import load_network
 from training.optimisation import (
@@ -171,21 +171,19 @@ class Trainer:
     def _step(self, batches: list[Batch]) -> tuple[float, bool]:
         """One optimiser step over the micro-batches of a batch: its loss, and whether to stop."""
         self.student.train()
-        n_steps = self.recipe.n_epochs * self.n_steps
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, n_done=self.n_done, n_steps=n_steps)
+            group["lr"] = self._rate(self.n_done)
         self.optimizer.zero_grad(set_to_none=True)
         sums = {"stop": torch.tensor(float(self.stop.is_asked), device=self.device)}
-        is_too_large = False
+        is_held = True
         try:
             for batch in batches:
                 with self.processes.adding_up(self.model, is_last=batch is batches[-1]):
                     for name, value in self._backward(batch).items():
                         sums[name] = sums[name] + value if name in sums else value
         except torch.OutOfMemoryError:
-            # Outside of this clause, whose error still holds the tensors.
-            is_too_large = True
-        if is_too_large:
+            is_held = False
+        if not is_held:  # outside of the clause, whose error still holds the tensors
             raise self._too_large(batches[0])
         totals = self.processes.summed(sums)
         loss, is_stopped = totals.pop("total")[0], bool(totals.pop("stop")[0])
@@ -197,10 +195,18 @@ class Trainer:
         self.method.after_step(self.student)
         return loss, is_stopped
 
+    def forward(self, batch: Batch) -> StepLosses:
+        """Losses of a micro-batch: the networks in bfloat16 where that is faster."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed):
+            return self.method.losses(self.model, batch)
+
+    def _rate(self, n_done: int) -> float:
+        n_steps = self.recipe.n_epochs * self.n_steps
+        return learning_rate(self.recipe, n_done=n_done, n_steps=n_steps)
+
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Add a micro-batch's gradients; returns the sums for the epoch's figures."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed):
-            losses = self.method.losses(self.model, batch)
+        losses = self.forward(batch)
         # Processes average their gradients, and the losses of all are to be added.
         (losses.total * self.processes.count).backward()  # type: ignore[no-untyped-call]
         return {**losses.sums, "total": losses.total.detach()}
@@ -220,7 +226,7 @@ class Trainer:
             for name, values in standing.sums.items()
             if len(values) == 1 and name.startswith("loss")
         }
-        figures["learning_rate"] = [self.optimizer.param_groups[0]["lr"]]
+        figures["learning_rate"] = [self._rate(self.n_done - 1)]
         figures |= method.epoch_figures(standing.sums)
         labels = self.validation_films.labels
         figures["validation_auroc"] = finding_aurocs(self._validation_scores(self.student), labels)
@@ -234,9 +240,8 @@ class Trainer:
             standing.best_epoch, standing.best_auroc = standing.epoch, mean
             self._save(BEST, standing.epoch)
         self._log_epoch(logbook)
-        self.progress.advance(
-            0, validation_auroc=mean, memory=f"{peak_memory_gib(self.device):.1f} GiB"
-        )
+        memory = f"{peak_memory_gib(self.device):.1f} GiB"
+        self.progress.advance(0, validation_auroc=mean, memory=memory)
         standing.epoch, standing.step, standing.sums = standing.epoch + 1, 0, {}
         self._save(LAST, self.n_done)
         if self.processes.is_first:
@@ -276,15 +281,15 @@ class Trainer:
         if kind == LAST:
             tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
         check_weights(tensors, self.method.name)
-        state: dict[str, object] = {
-            "standing": self.standing.to_json(),
-            "recipe": self.recipe.to_json(),
-        }
+        state = {"standing": self.standing.to_json(), "recipe": self.recipe.to_json()}
         save_checkpoint(self.folder, kind, number, tensors, state)
 
     def _restore(self) -> None:
         checkpoint = newest_checkpoint(self.folder, LAST)
         if checkpoint is None:
+            if self.method.teacher is not None:
+                scores = self._validation_scores(self.method.teacher.network)
+                check_teacher(scores, self.standing, self.method.name)
             return
         standing = Standing.of(checkpoint)
         load_network(self.student, checkpoint.part("student"))
