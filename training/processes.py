@@ -117,8 +117,3 @@ def joined_processes(device: torch.device) -> Iterator[Processes]:
     processes = Processes(distributed.get_rank(), distributed.get_world_size())
     yield processes
     processes.wait()
-
-
-def is_first_process() -> bool:
-    """True unless torchrun says that another process writes."""
-    return os.environ.get("RANK", "0") == "0"

@@ -15,6 +15,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from training.backbones import weights_fingerprint
 from training.checkpoint import checkpoint_paths, load_checkpoint
 from training.methods import method_named
 from training.methods.method import Method
@@ -50,8 +51,8 @@ def train_run(
 
     Under torchrun every process calls this, and the first one writes.
 
-    The run's id is METHOD-FOLD-SEED-HASH, with a hash of the recipe, the initial run and the
-    films, labels and boxes trained on: the same inputs name the same run.
+    The run's id is METHOD-FOLD-SEED-HASH, with a hash of the recipe, the weights file, the
+    initial run and the films, labels and boxes trained on: the same inputs name the same run.
 
     Args:
         store: Warehouse.
@@ -69,13 +70,14 @@ def train_run(
         ArgumentError: Unknown method, fold or initial run, or a seed below 0.
         CohortError: The fold has not what the method needs.
         TrainingError: The run stopped itself (``training.trainer``), or the disk is full.
-        TrainingStopped: SIGTERM came, and the run was saved.
+        TrainingStoppedError: SIGTERM came, and the run was saved.
         CheckpointError: A checkpoint is damaged or does not fit.
     """
     _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
     recipe = recipe.for_step(1 if initial_run_id is None else 2)
     inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
-    run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint)
+    weights = weights_fingerprint(recipe.backbone, recipe.weights)
+    run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint + weights)
     run_id = f"{method}-{fold}-{seed}-{run_hash}"
     if store.read(TRAINING_RUNS, columns=["run_id"], where={"run_id": run_id}).num_rows:
         best_checkpoint_path(store, run_id)
@@ -133,8 +135,10 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
         )
 
 
-def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
-    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
+def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str, weights: str) -> str:
+    parts = "\n".join(
+        [recipe.to_json(), initial_run_id or "", fingerprint, *filter(None, [weights])]
+    )
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 

@@ -39,7 +39,7 @@ from training.standing import EpochRow, Standing, mean_auroc
 from training.stop_signal import StopSignal
 from training.stopping_rules import check_divergence, check_finite, check_teacher, check_weights
 from training.throughput import Throughput
-from warehouse_schema.errors import TrainingError, TrainingStopped
+from warehouse_schema.errors import TrainingError, TrainingStoppedError
 from warehouse_schema.progress import Progress
 
 LAST, BEST = "last", "best"
@@ -118,7 +118,7 @@ class Trainer:
         Raises:
             TrainingError: A rule of ``stopping_rules`` applies, memory or disk do not suffice, or
                 the thread that reads films ended.
-            TrainingStopped: SIGTERM came; the last checkpoint is of the step that it came in.
+            TrainingStoppedError: SIGTERM came; the last checkpoint is of the step that it came in.
             CheckpointError: The checkpoints found are damaged or of another network.
         """
         self._restore()
@@ -161,7 +161,7 @@ class Trainer:
             )
             if is_stopped:
                 self._save(LAST, self.n_done)
-                raise TrainingStopped(
+                raise TrainingStoppedError(
                     f"{self.method.name}: stopped by SIGTERM after step {standing.step} of epoch "
                     f"{standing.epoch}, and saved. The same command goes on from there."
                 )

@@ -82,7 +82,7 @@ class FlowError(RiblineError):
     exit_code = 11
 
 
-class TrainingStopped(RiblineError):
+class TrainingStoppedError(RiblineError):
     """Training was asked to stop (SIGTERM), saved, and goes on with the same command."""
 
     exit_code = 12

@@ -18,7 +18,7 @@ from typing import Any
 from training.recipe import Recipe
 from training.train import train_run
 from training.trainer import Trainer
-from warehouse_schema.errors import TrainingStopped
+from warehouse_schema.errors import TrainingStoppedError
 from warehouse_schema.home import Home
 from warehouse_schema.progress import SilentProgress
 from warehouse_schema.store import Store
@@ -47,7 +47,7 @@ def live(order: dict[str, Any], descriptor: int) -> None:
             initial_run_id=order["initial_run_id"],
             progress=Reporting(descriptor),
         )
-    except TrainingStopped as stopped:
+    except TrainingStoppedError as stopped:
         os._exit(stopped.exit_code)
     os._exit(0)
 

@@ -16,7 +16,7 @@ from fabricated_films import fabricate, plan_cohort
 
 from training.recipe import recipe
 from training.train import train_run
-from warehouse_schema.errors import TrainingStopped
+from warehouse_schema.errors import TrainingStoppedError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
@@ -103,7 +103,7 @@ def test_four_kills_a_torn_checkpoint_and_a_sigterm_change_nothing(started, tmp_
     kills[1] |= {"steps": 3, "is_torn": True}
     kills.insert(2, {"steps": 1, "delay_s": 0.0, "signal": signal.SIGTERM, "is_torn": False})
     killed, ends = lives(started, tmp_path / "killed", "aals", kills)
-    assert ends == [-9, -9, TrainingStopped.exit_code, -9, -9, 0]
+    assert ends == [-9, -9, TrainingStoppedError.exit_code, -9, -9, 0]
     assert outcome(killed, "aals") == outcome(straight, "aals")
     assert len(list(killed.home.runs.glob("aals-*/pseudo_labels/*.png"))) == 5
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from fabricated_films import FilmPlan, fabricate, plan_cohort
+from tensorboard.backend.event_processing import event_accumulator
 
 from training.checkpoint import load_checkpoint
 from training.prediction import predict_run
@@ -69,6 +71,17 @@ def test_learns_predicts_and_leaves_rows(make_store, tiny_recipe):
         assert scores.dtype == np.uint16
         assert scores[:, :8].max() == scores[:, 56:].max() == 0
         assert prediction["score"] == scores.max() / 65535
+    pictures = sorted((store.home.runs / second / "pseudo_labels").iterdir())
+    assert [path.name for path in pictures] == [f"epoch-{epoch:04d}.png" for epoch in range(1, 9)]
+    # Four films; the film, the teacher's map, the sharpened one, the student's map.
+    assert cv2.imread(str(pictures[-1]), cv2.IMREAD_GRAYSCALE).shape == (4 * 64, 4 * 64)
+    logs = event_accumulator.EventAccumulator(
+        str(store.home.runs / second / "tensorboard"), {"images": 0, "scalars": 0}
+    )
+    logs.Reload()
+    assert {"speed/images_per_s", "speed/waiting_for_data_share", "speed/peak_memory_gib"} <= set(
+        logs.Tags()["scalars"]
+    )
     lineage = {(line["stage"], line["run_id"]) for line in store.read(LINEAGE).to_pylist()}
     assert lineage == {("train", first), ("train", second), ("predict", second)}
 
