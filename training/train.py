@@ -135,10 +135,8 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
         )
 
 
-def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str, weights: str) -> str:
-    parts = "\n".join(
-        [recipe.to_json(), initial_run_id or "", fingerprint, *filter(None, [weights])]
-    )
+def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
+    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 
@@ -153,6 +151,11 @@ def _trainer(
 ) -> tuple[Trainer, str]:
     recipe = run.recipe
     kind = method_named(run.method)
+    if processes.count > 1 and kind.is_single_process:
+        raise ArgumentError(
+            f"processes: got {processes.count}, but method {run.method} keeps a memory of all films "
+            "and runs in one. Start it without torchrun."
+        )
     student, weights_source = build_network(recipe, seed=run.seed, kind=kind.network)
     if run.initial_run_id is not None:
         load_initial_weights(store, run.initial_run_id, student, recipe)

@@ -47,6 +47,7 @@ class Method(ABC):
         network: Class of the network.
         has_comparable_maps: False where maps of different images cannot be compared, so that none
             are kept and no FROC is computed.
+        is_single_process: True where the method cannot be split over processes.
         teacher: The EMA teacher, None for methods without one.
     """
 
@@ -56,6 +57,7 @@ class Method(ABC):
     needs_second_view: ClassVar[bool] = False
     network: ClassVar[type[PyramidDetector]] = PyramidDetector
     has_comparable_maps: ClassVar[bool] = True
+    is_single_process: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
         self.recipe = recipe
