@@ -153,8 +153,8 @@ def _trainer(
     kind = method_named(run.method)
     if processes.count > 1 and kind.is_single_process:
         raise ArgumentError(
-            f"processes: got {processes.count}, but method {run.method} keeps a memory of all films "
-            "and runs in one. Start it without torchrun."
+            f"processes: got {processes.count}, but method {run.method} keeps a memory of all "
+            "films and runs in one. Start it without torchrun."
         )
     student, weights_source = build_network(recipe, seed=run.seed, kind=kind.network)
     if run.initial_run_id is not None:
