@@ -1,4 +1,4 @@
-"""Prefect flow cross-validate: train-aals on every fold, and the mean differences."""
+"""Prefect flow cross-validate: train-aals on every fold, the folds' means and mean differences."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def cross_validate(
     pairs = [
         train_aals(fold=fold, seed=seed, recipe=recipe, method=method) for fold in range(n_folds)
     ]
+    for run_ids in zip(*pairs, strict=True):
+        tasks.summarise_folds(list(run_ids))
     differences = tasks.mean_differences(pairs)
     publish_differences("cross-validate", title=f"{method} minus supervised", rows=differences)
     return pairs

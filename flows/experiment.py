@@ -93,13 +93,33 @@ def train_from_start(
     )
 
 
+def runs_of_folds(settings: Settings, *, method: str) -> list[str]:
+    """The newest run of every fold, of one method, with the recipe and seed in force.
+
+    Raises:
+        EvaluationError: There is none.
+    """
+    found = [
+        stages.newest_run(settings, method=method, fold=fold, is_same_experiment=True)
+        for fold in range(settings.n_folds)
+    ]
+    run_ids = [run_id for run_id in found if run_id is not None]
+    if not run_ids:
+        raise EvaluationError(
+            f"--method: there is no run of {method} with recipe {settings.recipe} and seed "
+            f"{settings.seed}. Train one with `ribline train`, or name runs with --run."
+        )
+    return run_ids
+
+
 def reported_runs(settings: Settings) -> list[str]:
     """The newest evaluated run of every method, the supervised one first.
 
     Raises:
         EvaluationError: No run has been evaluated.
     """
-    from warehouse_schema.tables.runs import EVALUATION_REPORTS, TRAINING_RUNS
+    from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+    from warehouse_schema.tables.runs import TRAINING_RUNS
 
     store = stages.open_store(settings)
     evaluated = set(store.read(EVALUATION_REPORTS, columns=["run_id"])["run_id"].to_pylist())

@@ -121,6 +121,13 @@ def choose_run(run_id: str | None) -> str:
     return stages.require_run(load_settings(), run_id)
 
 
+@task(task_run_name="summarise folds")
+@known_errors_only
+def summarise_folds(run_ids: list[str]) -> None:
+    """One method over its folds into ``fold_summaries``."""
+    stages.summarise_folds(load_settings(), run_ids=run_ids, progress=log_progress())
+
+
 @task(task_run_name="mean differences")
 @known_errors_only
 def mean_differences(pairs: list[list[str]]) -> list[dict[str, str]]:

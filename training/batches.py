@@ -24,11 +24,13 @@ from training.augmentation import (
     inverse_affine,
     warp_films,
 )
+from training.augmented_boxes import augmented_boxes
 from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
 from training.processes import ALONE, Processes
 from training.recipe import Recipe
+from training.record_options import record_weights
 from training.sampler import epoch_batches
 from warehouse_schema.errors import ArgumentError, RiblineError, TrainingError
 
@@ -45,12 +47,16 @@ class Batch:
         valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
         roles: A Role per film and finding, (B, K) int8.
         n_global: Films of the whole step, of which these are a part.
-        labels: 1 positive, 0 negative, -1 uncertain or excluded by record, (B, K) int8.
+        labels: 1 positive, 0 negative, -1 excluded, -2 uncertain by record, (B, K) int8.
         second_view: The films with other grey levels and the same geometry, like ``films``; None
             for methods that need none.
         rows: Each film's number in the training set, (B,).
         geometry: Matrices from the augmented to the plain film, (B, 2, 3) in affine_grid's frame.
         n_steps_done: Optimiser steps of the run before this one.
+        weights: Weight of each positive without boxes by where it was seen, 1 elsewhere, (B, K);
+            None: all 1.
+        boxes: Boxes (m, 4) of each film and finding in the augmented film's pixels; None for
+            methods that need none.
     """
 
     films: Tensor
@@ -63,6 +69,8 @@ class Batch:
     rows: Tensor | None = None
     geometry: Tensor | None = None
     n_steps_done: int = 0
+    weights: Tensor | None = None
+    boxes: list[list[Tensor]] | None = None
 
     def part(self, n: int) -> Batch:
         """The first ``n`` films."""
@@ -83,6 +91,8 @@ class _Read:
     labels: Tensor
     rows: Tensor
     n_steps_done: int
+    weights: Tensor
+    boxes: list[list[Tensor]] | None
 
 
 class BatchLoader:
@@ -95,6 +105,7 @@ class BatchLoader:
         device: Where batches go.
         crop_px: Side of the windows to train on; None: whole films.
         has_second_view: True adds ``Batch.second_view``.
+        has_boxes: True adds ``Batch.boxes``.
         processes: Each process gets its part of every step's films.
 
     Attributes:
@@ -113,6 +124,7 @@ class BatchLoader:
         device: torch.device,
         crop_px: int | None = None,
         has_second_view: bool = False,
+        has_boxes: bool = False,
         processes: Processes = ALONE,
     ) -> None:
         self._films = films
@@ -121,8 +133,10 @@ class BatchLoader:
         self._device = device
         self._crop_px = crop_px
         self._has_second_view = has_second_view
+        self._has_boxes = has_boxes
         self._processes = processes
         self._is_positive = films.subsets != "N"
+        self._weights = record_weights(films, recipe)
         self.waited_s = 0.0
         fewest = min(len(rows) for rows in self._order(1))
         if fewest < processes.count:
@@ -183,6 +197,11 @@ class BatchLoader:
         centres = None
         if self._crop_px is not None:
             centres = draw_centres(self._films, rows, crop_px=self._crop_px, **counter)
+        boxes = None
+        if self._has_boxes:
+            boxes = augmented_boxes(
+                self._films, rows, draws, centres=centres, size_px=self._crop_px
+            )
         size = self._recipe.micro_batch_size or len(rows)
         first, last = self._processes.part(len(rows))
         parts = []
@@ -202,6 +221,8 @@ class BatchLoader:
                     labels=torch.from_numpy(self._films.labels[rows[start:stop]]),
                     rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
                     n_steps_done=n_steps_done,
+                    weights=torch.from_numpy(self._weights[rows[start:stop]]),
+                    boxes=None if boxes is None else boxes[start:stop],
                 )
             )
         return parts
@@ -238,6 +259,8 @@ class BatchLoader:
             rows=part.rows,
             geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),
             n_steps_done=part.n_steps_done,
+            weights=part.weights.to(self._device),
+            boxes=part.boxes,
         )
 
 

@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from training.network import ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -18,7 +19,7 @@ class Teacher:
         alpha: Smoothing coefficient per update, in [0, 1).
     """
 
-    def __init__(self, student: nn.Module, alpha: float) -> None:
+    def __init__(self, student: ScoringNetwork, alpha: float) -> None:
         self.alpha = alpha
         self.network = copy.deepcopy(student).requires_grad_(False).eval()
 

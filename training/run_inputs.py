@@ -19,10 +19,20 @@ _STREAM = 3
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Training and validation films of a run; ``fingerprint`` is a SHA-256 over both."""
+    """Training and validation films of a run.
+
+    Attributes:
+        train: Films that the method trains on.
+        validation: Films that choose the best epoch.
+        n_films_step1: Training films in R and N.
+        n_films_step2: Training films in R, P and N, of P the recipe's share.
+        fingerprint: SHA-256 over the films.
+    """
 
     train: FilmSet
     validation: FilmSet
+    n_films_step1: int
+    n_films_step2: int
     fingerprint: str
 
 
@@ -53,7 +63,17 @@ def load_run_inputs(
         for shard_name in sorted({name for name, _, _ in films.shards}):
             open_array(films.cache / shard_name)
         digest.update(films.fingerprint.encode())
-    return RunInputs(train, splits["validation"], digest.hexdigest())
+    if recipe.tier_weights and train.tiers is not None:
+        digest.update(str(train.tiers.tolist()).encode())
+    n_p = splits["train"].count("P")
+    n_films_step1 = len(splits["train"]) - n_p
+    return RunInputs(
+        train=train,
+        validation=splits["validation"],
+        n_films_step1=n_films_step1,
+        n_films_step2=n_films_step1 + round(recipe.p_fraction * n_p),
+        fingerprint=digest.hexdigest(),
+    )
 
 
 def _of_method(films: FilmSet, recipe: Recipe, method: str, seed: int) -> FilmSet:
@@ -68,7 +88,8 @@ def _of_method(films: FilmSet, recipe: Recipe, method: str, seed: int) -> FilmSe
 
 def _check_training_films(films: FilmSet, recipe: Recipe, method: str, fold: int) -> None:
     where = f"cohort: the training split of fold {fold}"
-    for column, finding in enumerate(recipe.findings):
+    kind = method_named(method)
+    for column, finding in enumerate(recipe.findings if kind.learns_from_boxes else ()):
         is_boxed = (films.roles[:, column] == Role.BOXES) & (films.labels[:, column] == 1)
         if not is_boxed.any():
             raise CohortError(

@@ -59,6 +59,10 @@ class Standing:
         mean = mean_auroc(figures["validation_auroc"])
         self.rows.append((self.epoch, "all", "validation_auroc", mean))
 
+    def begin_next_epoch(self) -> None:
+        """Go to the first step of the next epoch."""
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
+
     def to_json(self) -> dict[str, object]:
         """All fields."""
         return dataclasses.asdict(self)

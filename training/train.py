@@ -21,6 +21,7 @@ from training.methods import method_named
 from training.methods.method import Method
 from training.network import build_network, load_network
 from training.processes import Processes, joined_processes
+from training.protocol import run_recipe
 from training.recipe import Recipe
 from training.recomputing import recompute_backbone
 from training.run_inputs import RunInputs, load_run_inputs
@@ -74,8 +75,14 @@ def train_run(
         CheckpointError: A checkpoint is damaged or does not fit.
     """
     _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
-    recipe = recipe.for_step(1 if initial_run_id is None else 2)
     inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
+    recipe = run_recipe(
+        recipe,
+        method_named(method),
+        has_initial_run=initial_run_id is not None,
+        n_films_step1=inputs.n_films_step1,
+        n_films_step2=inputs.n_films_step2,
+    )
     weights = weights_fingerprint(recipe.backbone, recipe.weights)
     run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint + weights)
     run_id = f"{method}-{fold}-{seed}-{run_hash}"
@@ -136,7 +143,7 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
 
 
 def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
-    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
+    parts = "\n".join([recipe.changes_to_json(), initial_run_id or "", fingerprint])
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 

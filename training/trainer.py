@@ -23,7 +23,7 @@ from training.film_dataset import FilmSet
 from training.logbook import Logbook
 from training.methods.method import Method, StepLosses
 from training.micro_batches import memory_error
-from training.network import load_network
+from training.network import ScoringNetwork, load_network
 from training.optimisation import (
     build_optimizer,
     learning_rate,
@@ -67,7 +67,7 @@ class Trainer:
     def __init__(
         self,
         *,
-        student: nn.Module,
+        student: ScoringNetwork,
         method: Method,
         train_films: FilmSet,
         validation_films: FilmSet,
@@ -99,6 +99,7 @@ class Trainer:
             device=device,
             crop_px=recipe.crop_px,
             has_second_view=method.needs_second_view,
+            has_boxes=method.needs_boxes,
             processes=processes,
         )
         self.optimizer = build_optimizer(recipe, student)
@@ -125,8 +126,7 @@ class Trainer:
         self.method.open(folder=self.folder, n_films=len(self.loader))
         standing = self.standing
         self.progress.start(f"train {self.method.name}", self.recipe.n_epochs * self.n_steps)
-        if self.n_done:
-            self.progress.advance(self.n_done)
+        self.progress.advance(self.n_done)
         log = Logbook(self.folder / "tensorboard", is_written=self.processes.is_first)
         with log as logbook, self.stop:
             while standing.epoch <= self.recipe.n_epochs:
@@ -240,9 +240,10 @@ class Trainer:
             standing.best_epoch, standing.best_auroc = standing.epoch, mean
             self._save(BEST, standing.epoch)
         self._log_epoch(logbook)
-        memory = f"{peak_memory_gib(self.device):.1f} GiB"
-        self.progress.advance(0, validation_auroc=mean, memory=memory)
-        standing.epoch, standing.step, standing.sums = standing.epoch + 1, 0, {}
+        self.progress.advance(
+            0, validation_auroc=mean, peak_memory_gib=peak_memory_gib(self.device)
+        )
+        standing.begin_next_epoch()
         self._save(LAST, self.n_done)
         if self.processes.is_first:
             self.publish_rows(standing.rows)
@@ -263,7 +264,7 @@ class Trainer:
             logbook.picture("pseudo_labels", picture, epoch)
             write_picture(self.folder / FOLDER / f"epoch-{epoch:04d}.png", picture)
 
-    def _validation_scores(self, network: nn.Module) -> NDArray[np.float64]:
+    def _validation_scores(self, network: ScoringNetwork) -> NDArray[np.float64]:
         """Scores of all validation films, (n, K), each scored by one process."""
         films = self.validation_films
         first, stop = self.processes.part(len(films))

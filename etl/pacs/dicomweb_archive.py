@@ -132,6 +132,12 @@ class DicomWebArchive:
         for uid in instance_uids:
             take(self._retrieve(study_uid, series_uid, uid))
 
+    def store(self, datasets: Sequence[Dataset]) -> None:
+        """Store Instances (STOW-RS); see Archive."""
+        answer = self._ask(lambda: self._client.store_instances(list(datasets)))
+        if answer.get("FailedSOPSequence"):
+            raise RefusedRequestError("the PACS did not take every result")
+
     def close(self) -> None:
         """Close the session's connections."""
         self._session.close()

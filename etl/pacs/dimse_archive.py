@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ComprehensiveSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SecondaryCaptureImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
@@ -37,6 +41,11 @@ from etl.pacs.storage_receiver import (
 Retrieve = Literal["c-get", "c-move"]
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120
+RESULT_CLASSES = (
+    SecondaryCaptureImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ComprehensiveSRStorage,
+)
 PENDING = (0xFF00, 0xFF01)
 SUCCESS = 0x0000
 SOME_FAILED = 0xB000
@@ -159,6 +168,17 @@ class DimseArchive:
         request = self._get if self._receiver is None else self._move
         patiently()(request, identifier, frozenset(instance_uids), take)
 
+    def store(self, datasets: Sequence[Dataset]) -> None:
+        """C-STORE, one by one; see Archive."""
+        for dataset in datasets:
+            status = patiently()(lambda each=dataset: self._associate("store").send_c_store(each))
+            code = getattr(status, "Status", None)
+            # 0xBxxx: stored, with a warning (PS3.4, annex B.2.3).
+            if code is None or (code != SUCCESS and code >> 12 != 0xB):
+                self._forget()
+                told = "nothing" if code is None else f"status 0x{code:04X}"
+                raise RefusedRequestError(f"the PACS answered a C-STORE with {told}")
+
     def close(self) -> None:
         """Release the associations, and stop listening."""
         for association in self._associations.values():
@@ -248,7 +268,11 @@ class DimseArchive:
             "get": StudyRootQueryRetrieveInformationModelGet,
             "move": StudyRootQueryRetrieveInformationModelMove,
         }
-        contexts = [build_context(models[kind])]
+        contexts = (
+            [build_context(each, ExplicitVRLittleEndian) for each in RESULT_CLASSES]
+            if kind == "store"
+            else [build_context(models[kind])]
+        )
         roles: list[Any] = []
         handlers: list[Any] = []
         if kind == "get":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import experiment, stages
-from flows.commands.context import console, print_counts, progress, settings_of
+from flows.commands.context import console, progress, settings_of
 
 Run = Annotated[str | None, typer.Option("--run", help="Training run (default: the newest).")]
 
@@ -43,26 +43,46 @@ def train(
     console().print(f"Trained {run_id}", highlight=False)
 
 
-def predict(context: typer.Context, run: Run = None) -> None:
-    """Score the validation and test films with a trained run."""
-    settings = settings_of(context)
-    run_id = stages.require_run(settings, run)
-    with progress() as display:
-        n_films = stages.predict(settings, run_id=run_id, progress=display)
-    print_counts(f"predict {run_id}", {"films scored": n_films})
-
-
-def evaluate(context: typer.Context, run: Run = None) -> None:
-    """Compute AUROC and FROC of a run, with intervals."""
+def evaluate(
+    context: typer.Context,
+    run: Run = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of positive films that PPV and NPV are also given for."),
+    ] = None,
+) -> None:
+    """Compute AUROC, FROC and all other numbers of a run, with intervals."""
     from flows.result_table import print_results
 
-    settings = settings_of(context)
+    settings = settings_of(context, prevalence=prevalence)
     run_id = stages.require_run(settings, run)
     with progress() as display:
         notes = stages.evaluate(settings, run_id=run_id, progress=display)["notes"]
     print_results(console(), settings, [run_id])
     for note in notes:
         console().print(f"Note: {note}", markup=False, highlight=False)
+
+
+def summarise_folds(
+    context: typer.Context,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="Run of one fold; repeat it. Default: by --method."),
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="Method whose newest run of every fold is taken.")
+    ] = "aals",
+) -> None:
+    """Summarise one method over the folds of a cross-validation."""
+    import pyarrow as pa
+
+    from flows.query_output import print_table
+
+    settings = settings_of(context)
+    run_ids = run or experiment.runs_of_folds(settings, method=method)
+    with progress() as display:
+        summaries = stages.summarise_folds(settings, run_ids=run_ids, progress=display)
+    print_table(console(), pa.Table.from_pylist([vars(row) for row in summaries]))
 
 
 def report(

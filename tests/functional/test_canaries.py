@@ -152,6 +152,11 @@ def test_everything_that_works(site: Site, run) -> None:
     for table in ("patients", "images", "quarantine", "note_mentions", "label_evidence"):
         run("sql", f"SELECT * FROM {table}", "--format", "json")
     run("export-dicom", site.out / "export", "--with-burnt-in-text")
+    run("predict", site.hospital / "dicom", site.hospital / "boxes.json", "--any-view")
+    assert len(list((site.home / "restricted" / "results").rglob("*_report.dcm"))) >= 40
+    run("model-card")
+    for table in ("film_results", "quarantine"):
+        run("sql", f"SELECT * FROM {table}", "--format", "json")
     assert len(list((site.out / "export").rglob("*.dcm"))) >= 40
     assert set(store.read(COHORT)["subset"].to_pylist()) >= {"R", "P", "N"}
     assert store.read(QUARANTINE).num_rows >= 15, "the bad rows and files were met"
@@ -295,7 +300,7 @@ STAGE_MODULES = {
     "label": ("etl.cohorts.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
     "build-cohort": ("etl.cohorts.cohort", "etl.cohorts.fold_assignment"),
     "train": ("training.train", "training.run_inputs", "training.film_dataset"),
-    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.finding_metrics"),
+    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.subgroups"),
     "report": ("evaluation.report", "evaluation.report_records", "evaluation.report_films"),
     "export-dicom": ("etl.privacy.dicom_export", "etl.privacy.dicom_profile"),
 }

@@ -16,14 +16,14 @@ import pytest
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),
     *("synthetic-hospital", "import-public", "label-notes", "source-check"),
-    *("train", "predict", "evaluate", "report"),
+    *("train", "predict", "evaluate", "report", "reproduce"),
     *("forget-patient", "export-dicom"),
     *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
 ]

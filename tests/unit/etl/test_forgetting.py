@@ -48,7 +48,9 @@ from warehouse_schema.tables.runs import QUARANTINE
 # Tables without anybody's rows: counts, curves, settings, lineage, hashes of who opted out.
 NOBODYS = {
     *("label_quality", "cohort_flow", "training_runs", "training_epochs", "evaluation_reports"),
-    *("roc_points", "froc_points", "run_comparisons", "reader_agreement", "lineage", "opt_outs"),
+    *("roc_points", "froc_points", "lesion_froc_points", "subgroup_metrics", "fold_summaries"),
+    *("calibration_points", "calibration_maps"),
+    *("run_comparisons", "reader_agreement", "lineage", "opt_outs"),
 }
 
 
