@@ -60,8 +60,7 @@ class Trainer:
         progress: Listener.
         processes: This process among those that train the run.
         publish_rows: Takes all figures so far after each epoch, in the first process.
-        save_every_steps: Steps between checkpoints within an epoch; one is written after each
-            epoch anyhow.
+        save_every_steps: Steps between checkpoints within an epoch, beside the one after each.
     """
 
     def __init__(
