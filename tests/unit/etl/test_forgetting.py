@@ -101,6 +101,8 @@ def test_nothing_is_left_and_everybody_else_is_untouched(store: Store) -> None:
     assert (store.home.runs / "run-1" / "report.html").exists()
     assert list((store.home.restricted / "spool").iterdir()) == []
     assert summary.n_unsearchable == 0
+    for pictures in ("pseudo_labels", "tensorboard/pictures"):
+        assert list((store.home.runs / "run-1" / pictures).iterdir()) == []
     maps = open_array(store.home.runs / "run-1" / "maps" / "m.npy")
     assert maps[:, 0, 0].tolist() == [7, 0, 9]
 
