@@ -111,11 +111,13 @@ def runs_of_folds(settings: Settings, *, method: str) -> list[str]:
     Raises:
         EvaluationError: There is none.
     """
-    found = [
-        stages.newest_run(settings, method=method, fold=fold, is_same_experiment=True)
-        for fold in range(settings.n_folds)
-    ]
-    run_ids = [run_id for run_id in found if run_id is not None]
+    from warehouse_schema.tables.runs import TRAINING_RUNS
+
+    where = {"method": method, "recipe": settings.recipe, "seed": settings.seed}
+    runs = stages.open_store(settings).read(TRAINING_RUNS, where=where).to_pylist()
+    runs.sort(key=lambda run: (run["started_datetime"], run["run_id"]))
+    newest = {run["fold"]: run["run_id"] for run in runs}
+    run_ids = [newest[fold] for fold in sorted(newest)]
     if not run_ids:
         raise EvaluationError(
             f"--method: there is no run of {method} with recipe {settings.recipe} and seed "
