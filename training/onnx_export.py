@@ -27,6 +27,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from training.box_detectors import BoxDetector
 from training.film_scorer import FilmScorer
 from training.network import ScoringNetwork
 from training.train import torch_settings
@@ -150,6 +151,8 @@ def _traced(network: _Exported, scorer: FilmScorer) -> onnx.ModelProto:
     films = torch.export.Dim("films", min=1)
     example = (torch.zeros(2, 1, size, size), torch.ones(2, 1, size, size, dtype=torch.bool))
     try:
+        if isinstance(network.network, BoxDetector):
+            raise TypeError("its boxes are sorted out and painted outside torch")
         with _quiet():
             program = torch.onnx.export(
                 network,
