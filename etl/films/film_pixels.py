@@ -18,10 +18,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from etl.films.dicom_header import UnusableFileError, check_size
-from etl.films.stored_pixels import Codes, StoredPixels, read_stored_pixels
+from etl.films.missing_details import GREY_LEVEL, LowResolution, areas_to_decode
+from etl.films.stored_pixels import Codes, Reduction, StoredPixels, read_stored_pixels
 
 # Raise when a change alters pixels: cached films of the old transform are then made again.
-TRANSFORM_VERSION = 2
+TRANSFORM_VERSION = 3
 # Without a window, or with one that leaves an empty film, grey levels span these percentiles.
 PERCENTILES = (0.1, 99.9)
 MIN_SPREAD_SHARE = 0.02
@@ -53,7 +54,8 @@ def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.u
 
     Args:
         dataset: Parsed file with pixel data.
-        size_px: Longer side that the film will be reduced to; see ``read_stored_pixels``.
+        size_px: Longer side that the film will be reduced to. A JPEG 2000 film may then lack
+            details that do not show at that size; ``missing_details`` says which.
 
     Returns:
         Array (rows, columns), uint16 over its full range, bones bright; padding is 0.
@@ -67,7 +69,15 @@ def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.u
     if check_size(dataset)[2] != 1:
         raise UnusableFileError("more than one frame")
     stored = read_stored_pixels(dataset, size_px=size_px)
-    return _grey_levels(dataset, stored, is_inverted=is_inverted(dataset))
+    table, is_windowed = _look_up(dataset, stored)
+    codes = stored.codes
+    if stored.reduction is not None and is_windowed:
+        codes = _with_what_shows(codes, stored.reduction, table)
+    elif stored.reduction is not None:
+        # The grey levels are counted, and details count with the rest.
+        codes = stored.reduction.whole()
+        table, _ = _look_up(dataset, StoredPixels(codes=codes, values=stored.values))
+    return np.asarray(cv2.LUT(codes, table), dtype=np.uint16)
 
 
 def is_inverted(dataset: Dataset) -> bool:
@@ -77,12 +87,28 @@ def is_inverted(dataset: Dataset) -> bool:
     return photometric == "MONOCHROME1" or shape == "INVERSE"
 
 
-def _grey_levels(
-    dataset: Dataset, stored: StoredPixels, *, is_inverted: bool
-) -> NDArray[np.uint16]:
-    """Map every code that occurs once, through a table, instead of every pixel."""
+def _with_what_shows(codes: Codes, reduction: Reduction, table: NDArray[np.uint16]) -> Codes:
+    """Codes with all details where leaving them out could show."""
+    steps = np.abs(np.diff(table[:: reduction.code_step].astype(np.int32)))
+    low = LowResolution(
+        grey=np.asarray(cv2.LUT(reduction.low, table), dtype=np.uint16),
+        n_halvings=reduction.n_halvings,
+        shape=(codes.shape[0], codes.shape[1]),
+        levels=reduction.levels,
+    )
+    areas = areas_to_decode(low, values_per_level=GREY_LEVEL / max(int(steps.max()), 1))
+    if areas is None:
+        return reduction.whole()
+    return reduction.with_details(codes, areas) if areas else codes
+
+
+def _look_up(dataset: Dataset, stored: StoredPixels) -> tuple[NDArray[np.uint16], bool]:
+    """Grey level of every code that may occur, and whether the header alone gives them."""
     n_codes = len(stored.values)
     lowest, highest = (int(code) for code in cv2.minMaxLoc(stored.codes)[:2])
+    if stored.reduction is not None:
+        # Details may bring codes that do not occur without them.
+        lowest, highest = 0, n_codes - 1
     values = stored.values[lowest : highest + 1]
     counts = _count_codes(stored.codes, n_codes)[lowest : highest + 1]
     is_padding = _is_padding(dataset, values)
@@ -94,14 +120,15 @@ def _grey_levels(
         raise UnusableFileError("a look-up table in the header is damaged") from None
     if not np.isfinite(modality).all():
         raise UnusableFileError("a look-up table in the header is damaged")
-    if shares is None or _spread(shares, counts) < MIN_SPREAD_SHARE:
+    is_windowed = shares is not None and _spread(shares, counts) >= MIN_SPREAD_SHARE
+    if shares is None or not is_windowed:
         shares = _percentile_window(modality, counts)
-    if is_inverted:
+    if is_inverted(dataset):
         shares = 1.0 - shares
     shares[is_padding] = 0.0
     table = np.zeros(n_codes, dtype=np.uint16)
     table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
-    return np.asarray(cv2.LUT(stored.codes, table), dtype=np.uint16)
+    return table, is_windowed
 
 
 def _count_codes(codes: Codes, n_codes: int) -> NDArray[np.int64]:
