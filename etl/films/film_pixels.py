@@ -68,13 +68,18 @@ def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.u
         raise UnusableFileError("not a monochrome image")
     if check_size(dataset)[2] != 1:
         raise UnusableFileError("more than one frame")
-    stored = read_stored_pixels(dataset, size_px=size_px)
+    # Without a window grey levels are counted, and details count with the rest.
+    values_per_level = None if size_px is None else _values_per_level(dataset)
+    stored = read_stored_pixels(
+        dataset,
+        size_px=None if values_per_level is None else size_px,
+        values_per_level=values_per_level or 1.0,
+    )
     table, is_windowed = _look_up(dataset, stored)
     codes = stored.codes
     if stored.reduction is not None and is_windowed:
         codes = _with_what_shows(codes, stored.reduction, table)
     elif stored.reduction is not None:
-        # The grey levels are counted, and details count with the rest.
         codes = stored.reduction.whole()
         table, _ = _look_up(dataset, StoredPixels(codes=codes, values=stored.values))
     return np.asarray(cv2.LUT(codes, table), dtype=np.uint16)
@@ -85,6 +90,21 @@ def is_inverted(dataset: Dataset) -> bool:
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
     shape = str(dataset.get("PresentationLUTShape", "")).strip().upper()
     return photometric == "MONOCHROME1" or shape == "INVERSE"
+
+
+def _values_per_level(dataset: Dataset) -> float | None:
+    """Stored values that make a grey level where the header's window is steepest, or None."""
+    n_bits = int(dataset.get("BitsStored") or 16)
+    is_signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    if not 1 <= n_bits <= 16:
+        return None
+    values = np.arange(2**n_bits, dtype=np.int32) - (2 ** (n_bits - 1) if is_signed else 0)
+    _, shares = _shares(dataset, values)
+    if shares is None:
+        return None
+    # Padding becomes black, which is 1 before an inversion.
+    shares[_is_padding(dataset, values)] = float(is_inverted(dataset))
+    return float(1 / max(255 * np.abs(np.diff(np.clip(shares, 0, 1))).max(initial=0), 1e-9))
 
 
 def _with_what_shows(codes: Codes, reduction: Reduction, table: NDArray[np.uint16]) -> Codes:
@@ -113,13 +133,7 @@ def _look_up(dataset: Dataset, stored: StoredPixels) -> tuple[NDArray[np.uint16]
     counts = _count_codes(stored.codes, n_codes)[lowest : highest + 1]
     is_padding = _is_padding(dataset, values)
     counts[is_padding] = 0
-    try:
-        modality = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
-        shares = _presentation(dataset, values, modality)
-    except Exception:  # noqa: BLE001 - damaged look-up tables raise anything
-        raise UnusableFileError("a look-up table in the header is damaged") from None
-    if not np.isfinite(modality).all():
-        raise UnusableFileError("a look-up table in the header is damaged")
+    modality, shares = _shares(dataset, values)
     is_windowed = shares is not None and _spread(shares, counts) >= MIN_SPREAD_SHARE
     if shares is None or not is_windowed:
         shares = _percentile_window(modality, counts)
@@ -129,6 +143,20 @@ def _look_up(dataset: Dataset, stored: StoredPixels) -> tuple[NDArray[np.uint16]
     table = np.zeros(n_codes, dtype=np.uint16)
     table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
     return table, is_windowed
+
+
+def _shares(
+    dataset: Dataset, values: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Modality values of stored ones, and their VOI LUT or window from 0 to 1."""
+    try:
+        modality = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
+        shares = _presentation(dataset, values, modality)
+    except Exception:  # noqa: BLE001 - damaged look-up tables raise anything
+        raise UnusableFileError("a look-up table in the header is damaged") from None
+    if not np.isfinite(modality).all():
+        raise UnusableFileError("a look-up table in the header is damaged")
+    return modality, shares
 
 
 def _count_codes(codes: Codes, n_codes: int) -> NDArray[np.int64]:

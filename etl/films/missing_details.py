@@ -22,7 +22,7 @@ from etl.films.openjpeg_areas import Area
 
 # Grey levels of 255. Details are harmless below the first anywhere, and between half of it and all
 # of it where pixels of the lower resolution that touch differ by less than the second.
-MAX_DETAIL = 11.0
+MAX_DETAIL = 12.0
 MAX_CONTRAST = 32.0
 # From here on a neighbourhood counts as sharp, and what is sharp at a block's edge reaches over it.
 SHARP_CONTRAST = 20.0
@@ -50,6 +50,11 @@ class LowResolution:
     levels: Sequence[DetailLevel]
 
 
+def is_mostly_detailed(levels: Sequence[DetailLevel], *, values_per_level: float) -> bool:
+    """Whether details show in so much of the film that a lower resolution saves nothing."""
+    return float(_has_large_details(levels, values_per_level).mean()) > MAX_SHARE
+
+
 def areas_to_decode(low: LowResolution, *, values_per_level: float) -> list[Area] | None:
     """Areas whose details could change the film by more than two grey levels.
 
@@ -67,17 +72,23 @@ def areas_to_decode(low: LowResolution, *, values_per_level: float) -> list[Area
         return None
     contrast = _contrast(low.grey)
     sharpest = _block_maxima(contrast, low_block, n_blocks)
-    is_wanted = np.zeros(n_blocks, dtype=np.bool_)
-    for number, level in enumerate(low.levels, start=1):
-        # The film averages finer details over twice as many pixels.
-        limit = MAX_DETAIL * values_per_level * 2 ** (low.n_halvings - number)
-        bounds = _spread(level, block_px, n_blocks)
-        is_wanted |= bounds > limit
-        is_wanted |= (bounds > limit / 2) & (sharpest >= MAX_CONTRAST)
+    is_wanted = _has_large_details(low.levels, values_per_level)
+    is_wanted |= _has_large_details(low.levels, values_per_level / 2) & (sharpest >= MAX_CONTRAST)
     if is_wanted.mean() > MAX_SHARE:
         return None
     is_sharp = contrast >= SHARP_CONTRAST * GREY_LEVEL
     return [_area(low, is_sharp, is_wanted, run) for run in _runs(is_wanted)]
+
+
+def _has_large_details(levels: Sequence[DetailLevel], values_per_level: float) -> NDArray[np.bool_]:
+    """Blocks of the finest level in which details may be larger than MAX_DETAIL grey levels."""
+    n_blocks = levels[0].bounds.shape
+    is_large = np.zeros(n_blocks, dtype=np.bool_)
+    for number, level in enumerate(levels, start=1):
+        # The film averages finer details over twice as many pixels.
+        limit = MAX_DETAIL * values_per_level * 2 ** (len(levels) - number)
+        is_large |= _spread(level, levels[0].block_px, n_blocks) > limit
+    return is_large
 
 
 def _contrast(grey: NDArray[np.uint16]) -> NDArray[np.uint16]:

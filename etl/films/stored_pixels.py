@@ -24,6 +24,7 @@ from pydicom.encaps import get_frame
 from etl.films.codestream_blocks import DetailLevel, detail_levels
 from etl.films.codestream_header import CodestreamHeader, jpeg_2000_header, jpeg_header
 from etl.films.dicom_header import UnusableFileError
+from etl.films.missing_details import is_mostly_detailed
 from etl.films.openjpeg_areas import Area, AreaDecoder, AreaDecodingError, openjpeg
 from etl.films.wavelet import add_empty_details, usable_halvings
 
@@ -130,13 +131,17 @@ class PixelFormat:
         return self.rows_px, self.columns_px
 
 
-def read_stored_pixels(dataset: Dataset, *, size_px: int | None = None) -> StoredPixels:
+def read_stored_pixels(
+    dataset: Dataset, *, size_px: int | None = None, values_per_level: float = 1.0
+) -> StoredPixels:
     """Decode the pixel data of a single-frame monochrome image.
 
     Args:
         dataset: Parsed file with pixel data and file meta information.
         size_px: Longer side that the image will be reduced to. A JPEG 2000 image much larger than
             that may be decoded at a lower resolution, its finest details taken as zero.
+        values_per_level: Stored values that make one of 255 grey levels. Where the details show by
+            that in much of the image, it is decoded whole.
 
     Raises:
         UnusableFileError: Unknown or contradictory format, or damaged pixel data.
@@ -149,7 +154,7 @@ def read_stored_pixels(dataset: Dataset, *, size_px: int | None = None) -> Store
         frame = get_frame(bytes(dataset.PixelData), 0, number_of_frames=1)
         if syntax == uid.RLELossless:
             return _run_length(frame, pixel_format)
-        return _codestream(frame, pixel_format, syntax, size_px)
+        return _codestream(frame, pixel_format, syntax, size_px, values_per_level)
     except UnusableFileError:
         raise
     except MemoryError:
@@ -235,7 +240,11 @@ def _uncoded(codes: NDArray[np.generic], pixel_format: PixelFormat) -> StoredPix
 
 
 def _codestream(
-    frame: bytes, pixel_format: PixelFormat, syntax: uid.UID, size_px: int | None
+    frame: bytes,
+    pixel_format: PixelFormat,
+    syntax: uid.UID,
+    size_px: int | None,
+    values_per_level: float,
 ) -> StoredPixels:
     header = jpeg_2000_header(frame) if syntax in JPEG_2000 else jpeg_header(frame)
     if header is None or header.n_components != 1 or not 1 <= header.precision <= 16:
@@ -247,7 +256,7 @@ def _codestream(
     n_bits = min(header.precision, pixel_format.bits_stored)
     reduction = None
     if syntax in JPEG_2000:
-        codes, reduction = _jpeg_2000(frame, header, pixel_format, size_px)
+        codes, reduction = _jpeg_2000(frame, header, pixel_format, size_px, values_per_level)
         # Pillow scales to the full range, and adds half of it where the codestream is signed.
         bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32)
         bits >>= _scaling(codes, header)
@@ -275,7 +284,11 @@ def _jpeg(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
 
 
 def _jpeg_2000(
-    frame: bytes, header: CodestreamHeader, pixel_format: PixelFormat, size_px: int | None
+    frame: bytes,
+    header: CodestreamHeader,
+    pixel_format: PixelFormat,
+    size_px: int | None,
+    values_per_level: float,
 ) -> tuple[Codes, Reduction | None]:
     n_halvings, levels = 0, None
     # Bits above Bits Stored are no part of a smooth image, so only the whole can be masked.
@@ -283,7 +296,7 @@ def _jpeg_2000(
         n_halvings = usable_halvings(header, size_px)
     if n_halvings and openjpeg() is not None:
         levels = detail_levels(frame, n_halvings)
-    if levels is None:
+    if levels is None or is_mostly_detailed(levels, values_per_level=values_per_level):
         return _decoded(frame, n_halvings=0), None
     low = _decoded(frame, n_halvings=n_halvings)
     codes = add_empty_details(
