@@ -249,7 +249,7 @@ class _Codestream:
         if self._has_sop and packets[place : place + 2] == SOP:
             place += 6
         n_blocks = sum(len(band.planes) for band in bands)
-        bits = _Bits(packets[place : place + 1024 + 8 * n_blocks])
+        bits = _Bits(packets[place : place + 64 + 8 * n_blocks])
         n_bytes = 0
         if bits.read(1):
             for band in bands:
