@@ -119,7 +119,9 @@ def _with_what_shows(codes: Codes, reduction: Reduction, table: NDArray[np.uint1
     areas = areas_to_decode(low, values_per_level=GREY_LEVEL / max(int(steps.max()), 1))
     if areas is None:
         return reduction.whole()
-    return reduction.with_details(codes, areas) if areas else codes
+    if areas:
+        reduction.add_details(codes, areas)
+    return codes
 
 
 def _look_up(dataset: Dataset, stored: StoredPixels) -> tuple[NDArray[np.uint16], bool]:

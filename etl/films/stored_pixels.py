@@ -95,23 +95,21 @@ class Reduction:
         """
         return _decoded(self._frame, n_halvings=0)
 
-    def with_details(self, codes: Codes, areas: list[Area]) -> Codes:
-        """A copy of the codes, with all details in some areas (top, bottom, left, right).
+    def add_details(self, codes: Codes, areas: list[Area]) -> None:
+        """Put all details into some areas (top, bottom, left, right) of the codes.
 
         Raises:
             UnusableFileError: The finest details are damaged.
         """
         offset = 2 ** (self._header.precision - 1) if self._header.is_signed else 0
         scaled_by = _scaling(codes, self._header)
-        mended = codes.copy()
         try:
             with AreaDecoder(self._frame) as decoder:
                 for top, bottom, left, right in areas:
                     samples = decoder.area((top, bottom, left, right))
-                    mended[top:bottom, left:right] = (samples + offset) << scaled_by
+                    codes[top:bottom, left:right] = (samples + offset) << scaled_by
         except AreaDecodingError:
             raise UnusableFileError("the pixel data cannot be decoded") from None
-        return mended
 
 
 @dataclass(frozen=True, kw_only=True)

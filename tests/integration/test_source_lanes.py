@@ -237,11 +237,10 @@ def dropping(
     [
         ("postgresql", True, 50, 3_000),
         ("postgresql", False, 50, 3_000),
-        ("mariadb", False, 10, 3_000),
-        pytest.param("mariadb", False, 50, 12_000, marks=pytest.mark.soak),
+        ("mariadb", False, 50, 12_000),
     ],
 )
-def test_fifty_dropped_connections_cost_no_row_and_double_none(
+def test_fifty_dropped_connections_cost_no_row_and_double_none(  # noqa: PLR0917
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     server_name: str,

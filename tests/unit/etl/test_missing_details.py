@@ -262,4 +262,4 @@ def test_damage_in_the_details_is_named() -> None:
     assert stored.reduction is not None
     object.__setattr__(stored.reduction, "_frame", b"\xff\x4f\xff\x51 no image")
     with pytest.raises(UnusableFileError, match="cannot be decoded"):
-        stored.reduction.with_details(stored.codes, [(0, 64, 0, 64)])
+        stored.reduction.add_details(stored.codes, [(0, 64, 0, 64)])
