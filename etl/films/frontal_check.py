@@ -9,8 +9,8 @@ turned, as negatives and in parts (a half, a shoulder, the upper third, the lowe
 Held out, in five folds by patient: 94 of 100 real frontal films pass (AP 92, PA 97); of the other
 kinds at most 3 in 100 pass, of synthetic laterals and abdomens that the fit has not seen none of
 150. Real laterals were not at hand: how many of them pass is not known.
-``benchmarks/frontal_check_fit.py`` fits and measures it again, with other synthetic films and parts:
-91 of 100 held out, at most 1 of 100 of any other kind; it keeps these weights beside its own.
+``benchmarks/frontal_check_fit.py`` repeats the recipe with other synthetic films and parts: 91 of
+100 held out, at most 1 of 100 of any other kind. It prints what these weights do beside that.
 """
 
 from __future__ import annotations
