@@ -30,6 +30,7 @@ from training.standing import EpochRow, Standing
 from training.trainer import BEST, Trainer
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.annotation import CONSENSUS_BOXES
@@ -38,6 +39,7 @@ from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
 
 
+@writes_files
 def train_run(
     *,
     store: Store,

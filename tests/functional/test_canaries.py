@@ -228,7 +228,9 @@ def test_a_database_that_fails_on_a_row(site: Site, run, tmp_path: Path) -> None
         columns = "note_no, no, visit_no, json(body) AS body, kind, status, written, accession"
         connection.execute(f"CREATE VIEW note AS SELECT {columns} FROM old_note")
     connection.close()
-    run("extract", code=3, RIBLINE_DATABASE_URL=f"sqlite:///{tmp_path}/hospital.sqlite")
+    shown = run("extract", code=3, RIBLINE_DATABASE_URL=f"sqlite:///{tmp_path}/hospital.sqlite")
+    assert "reading table note failed (OperationalError). Nothing was written" in shown
+    assert site.found() == {}
 
 
 def test_a_forgotten_patient_by_file_and_by_standard_input(
