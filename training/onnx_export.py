@@ -33,6 +33,7 @@ from training.network import ScoringNetwork
 from training.train import torch_settings
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.results import MODEL_EXPORTS
@@ -80,6 +81,7 @@ class _Exported(nn.Module):
         return scores.maps, scores.images
 
 
+@writes_files
 def export_model(
     *, store: Store, run_id: str, path: Path, progress: Progress = SILENT
 ) -> ModelExport:
