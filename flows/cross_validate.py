@@ -9,8 +9,9 @@ from pydantic import Field
 
 from flows import tasks
 from flows.artifacts import publish_differences
+from flows.recipe_parameters import MethodName, RecipeName, Seed
 from flows.run_names import training_name
-from flows.train_aals import RecipeName, Seed, train_aals
+from flows.train_aals import train_aals
 
 
 @flow(
@@ -24,7 +25,7 @@ def cross_validate(
     n_folds: Annotated[int, Field(ge=1, le=20, description="Folds to train, from 0.")] = 5,
     seed: Seed = None,
     recipe: RecipeName = None,
-    method: str = "aals",
+    method: MethodName = "aals",
 ) -> list[list[str]]:
     """Train, evaluate and compare both methods on every fold; returns the pairs of run_ids."""
     pairs = [

@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -171,6 +171,12 @@ class Settings(BaseSettings):
             {**self._origins, **{name: f"--{name.replace('_', '-')}" for name in given}}
         )
         return changed
+
+    def with_recipe_changes(self, changes: Mapping[str, object]) -> Self:
+        """The same settings with more fields of the recipe changed."""
+        if not changes:
+            return self
+        return self.replaced(recipe_overrides={**self.recipe_overrides, **changes})
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]

@@ -74,11 +74,17 @@ def relabel_stage(stage: str) -> Counts:
 @task(task_run_name="train {method}, fold {fold}")
 @known_errors_only
 def train(
-    method: str, fold: int, seed: int | None, recipe: str | None, initial_run_id: str | None = None
+    method: str,
+    fold: int,
+    seed: int | None,
+    recipe: str | None,
+    initial_run_id: str | None = None,
+    *,
+    changes: dict[str, object] | None = None,
 ) -> str:
-    """Train one run; returns its run_id."""
+    """Train one run, with some fields of the recipe changed; returns its run_id."""
     return stages.train(
-        settings_with(seed, recipe),
+        settings_with(seed, recipe).with_recipe_changes(changes or {}),
         method=method,
         fold=fold,
         initial_run_id=initial_run_id,

@@ -33,7 +33,7 @@ _ORDINALS = {
 }
 _CHINESE = {word: number for number, word in enumerate("一二三四五六七八九十", start=1)}
 _ONE = (
-    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?![\d./]\d|\s*(?:mm|cm|years?|yrs?|months?|days?|%|%))|"
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?!\d|[./]\d|\s*(?:mm|cm|years?|yrs?|months?|days?|%|%))|"
     rf"{'|'.join(_ORDINALS)}|(?<=第)[一二三四五六七八九十]{{1,2}}|(?<=[至到、和及與-])[一二三四五六七八九十]{{1,2}}(?=[根支]?肋|[、至到]))"
 )
 _NUMBERS = re.compile(

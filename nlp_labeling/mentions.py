@@ -26,8 +26,11 @@ from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 5_000
 _NOTES_AT_ONCE = 128
-# No rule asks how large or how old: sentences that differ in that alone are read once.
-_MEASURED = re.compile(r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)")
+# No rule asks how large, how old or how many hundreds: sentences that differ in that alone are read
+# once. A number of three digits is read as one that no rib has.
+_MEASURED = re.compile(
+    r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)|(?<!\S)[1-9]\d\d(?=[,;.]?(?:\s|\Z))"
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,9 +94,9 @@ class Labeler:
         }
         self._past = {rule.id for rule in rules.of("historical")}
         self._operations = {rule.id for rule in rules.of("historical") if rule.is_weak}
-        self._remembered: Callable[[str, Carried], tuple[Mention, ...]] = lru_cache(
-            maxsize=CACHE_SIZE
-        )(self.read_sentence)
+        remember = lru_cache(maxsize=CACHE_SIZE)
+        self._alone: Callable[[str], tuple[Mention, ...] | None] = remember(self._read_alone)
+        self._within: Callable[[str, Carried], tuple[Mention, ...]] = remember(self.read_sentence)
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
@@ -102,11 +105,12 @@ class Labeler:
     @contextmanager
     def without_memory(self) -> Iterator[None]:
         """Read every sentence anew within the block: what a benchmark compares with."""
-        remembered, self._remembered = self._remembered, self.read_sentence
+        remembered = self._alone, self._within
+        self._alone, self._within = (lambda text: None), self.read_sentence
         try:
             yield
         finally:
-            self._remembered = remembered
+            self._alone, self._within = remembered
 
     def mentions_of(self, texts: Sequence[str]) -> list[list[Mention]]:
         """The mentions of many notes.
@@ -158,7 +162,8 @@ class Labeler:
                 topic.is_shared if topic.names else is_shared,
                 lead.text,
             )
-            mentions = self._remembered(text, carried)
+            alone = None if carried.lead else self._alone(text)
+            mentions = self._within(text, carried) if alone is None else alone
             if mentions:
                 carried = Carried(
                     names=tuple(sorted({m.finding for m in mentions if not m.is_hypothetical})),
@@ -189,6 +194,12 @@ class Labeler:
                 rule_ids = (*found[index].rule_ids, rule_id)
                 found[index].acuity, found[index].rule_ids = acuity, rule_ids
         return latest
+
+    def _read_alone(self, sentence: str) -> tuple[Mention, ...] | None:
+        """As ``read_sentence`` with nothing carried; None where the note around it decides."""
+        anchors = self.finder.anchors(sentence)
+        targets = self.finder.find(sentence, anchors)
+        return self._assessed(sentence, targets, anchors) if targets else None
 
     def read_sentence(self, sentence: str, carried: Carried = NOTHING) -> tuple[Mention, ...]:
         """The mentions of one folded sentence, positions relative to it."""
@@ -340,7 +351,7 @@ def _collector_at_rest() -> Iterator[None]:
 
 
 def _blanked(match: re.Match[str]) -> str:
-    return "0" * len(match.group())
+    return "999" if match.end() - match.start() == 3 else "0" * len(match.group())
 
 
 def _is_kept(

@@ -17,7 +17,7 @@ _OPENING = re.compile(r"[a-z0-9]+|[^\sa-z0-9]")
 
 
 class _Words(NamedTuple):
-    """What phrases of a text may open with: words and single other characters, with their places."""
+    """What phrases of a text may open with: words and other characters, with their places."""
 
     different: frozenset[str]
     places: tuple[tuple[int, str], ...]

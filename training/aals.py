@@ -64,11 +64,16 @@ def sharpen(
     # a - 1 of eq. 7, in the order of operations that is exactly 0 at y'max = 1.
     gain = ((a0 - 1.0) * (1.0 - maximum))[:, :, None, None]
     centre, is_active = _centre(peak, maximum, t, t_share)
-    logits = z + gain * (z - centre).clamp_min(0.0)
+    logits = raised(z, gain, centre)
     boost = (torch.sigmoid(logits) - torch.sigmoid(z)).masked_fill(~valid_cells, 0.0)
     return Sharpened(
         logits=logits, maximum=maximum, is_active=is_active, boost=boost.amax(dim=(-2, -1))
     )
+
+
+def raised(z: Tensor, gain: Tensor | float, centre: Tensor | float) -> Tensor:
+    """max(S(y'), y') of eq. 6 in logits, for a strength a = gain + 1 and the centre's logit."""
+    return z + gain * (z - centre).clamp_min(0.0)
 
 
 def _centre(

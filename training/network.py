@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.backbones import Backbone, build_backbone
+from training.normalisation import put_norm
 from training.recipe import Recipe
 from warehouse_schema.errors import CheckpointError
 
@@ -167,6 +168,7 @@ def build_network(
         torch.manual_seed(seed)
         backbone = build_backbone(recipe.backbone, weights=recipe.weights)
         network = kind.build(backbone, recipe)
+    put_norm(network, recipe.norm)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, backbone.weights_source
 
@@ -182,7 +184,7 @@ def load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     except RuntimeError:
         raise CheckpointError(
             "checkpoint: its weights do not fit the network of the recipe (another backbone, "
-            "other findings, or another version of the code). Train the run again."
+            "other findings or norm, or another version of the code). Train the run again."
         ) from None
 
 

@@ -27,11 +27,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from training.box_detectors import BoxDetector
 from training.film_scorer import FilmScorer
 from training.network import ScoringNetwork
 from training.train import torch_settings
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.results import MODEL_EXPORTS
@@ -79,6 +81,7 @@ class _Exported(nn.Module):
         return scores.maps, scores.images
 
 
+@writes_files
 def export_model(
     *, store: Store, run_id: str, path: Path, progress: Progress = SILENT
 ) -> ModelExport:
@@ -150,6 +153,8 @@ def _traced(network: _Exported, scorer: FilmScorer) -> onnx.ModelProto:
     films = torch.export.Dim("films", min=1)
     example = (torch.zeros(2, 1, size, size), torch.ones(2, 1, size, size, dtype=torch.bool))
     try:
+        if isinstance(network.network, BoxDetector):
+            raise TypeError("its boxes are sorted out and painted outside torch")
         with _quiet():
             program = torch.onnx.export(
                 network,

@@ -25,6 +25,7 @@ from training.recipe import Recipe
 from training.scoring import ScoredFilms, score_films
 from training.train import best_checkpoint_path, run_row, torch_device, torch_settings
 from warehouse_schema.errors import ArgumentError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.pixel_shards import write_array
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
@@ -37,6 +38,7 @@ SPLITS = ("train", "validation", "test")
 NETWORKS = ("student", "teacher")
 
 
+@writes_files
 def predict_run(
     *,
     store: Store,

@@ -8,10 +8,22 @@ step 2 on R, P and N.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from training.methods.method import Method
 from training.recipe import Recipe
 from training.sampler import n_steps_per_epoch
+
+# What a first step does not use stands at its default there: an ablation's runs share their step 1.
+_STEP2_ALONE: dict[str, Any] = {
+    field.name: field.default
+    for field in dataclasses.fields(Recipe)
+    if field.name
+    in {
+        *("t", "a0", "adaptive_t", "p_fraction", "tier_weights", "uncertain_target"),
+        *("consistency_weight", "consistency_rise", "ensemble_alpha", "mil_box_weight"),
+    }
+}
 
 
 def run_recipe(
@@ -37,7 +49,7 @@ def run_recipe(
             return second
         return dataclasses.replace(second, steps_per_epoch=n_steps_per_epoch(second, n_films_step2))
     if not method.takes_both_steps:
-        return first
+        return dataclasses.replace(first, **_STEP2_ALONE)
     n_steps = first.n_epochs * n_steps_per_epoch(first, n_films_step1)
     n_steps += second.n_epochs * n_steps_per_epoch(second, n_films_step2)
     n_epochs = first.n_epochs + second.n_epochs

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from training.normalisation import Norm
 from warehouse_schema.errors import ConfigurationError
 
 Optimizer = Literal["adam", "adamw"]
@@ -76,7 +77,13 @@ class Recipe:
         max_intensity: Offset added to grey levels in [0, 1], uniform between plus and minus this.
         max_contrast: Contrast is multiplied by 1 plus or minus up to this, about mid-grey.
         max_zoom: Magnification by 1 plus or minus up to this; 0 is the paper's augmentation.
-        is_mixed_precision: bfloat16 autocast with float32 losses; on CUDA devices only.
+        norm: `batch`, `frozen` or `group` (``training.normalisation``); with the last two,
+            micro-batches and processes have the gradients of the whole batch.
+        is_mixed_precision: bfloat16 autocast with float32 losses, on devices where it is faster.
+        is_compiled: The student goes through torch.compile; measure before use.
+        is_recomputing: Activation checkpointing: the backbone's maps are computed again in the
+            backward pass, which saves memory; not with norm `batch`, whose statistics would move
+            twice.
         n_cpu_threads: Threads of torch on a CPU, fixed because float sums depend on it.
     """
 
@@ -121,7 +128,10 @@ class Recipe:
     max_intensity: float = 0.1
     max_contrast: float = 0.2
     max_zoom: float = 0.0
+    norm: Norm = "batch"
     is_mixed_precision: bool = True
+    is_compiled: bool = False
+    is_recomputing: bool = False
     n_cpu_threads: int = 2
 
     def __post_init__(self) -> None:
@@ -136,6 +146,11 @@ class Recipe:
                 raise ConfigurationError(
                     f"recipe {self.name}, {field}: got {value!r}, allowed is {allowed}."
                 )
+        if self.is_recomputing and self.norm == "batch":
+            raise ConfigurationError(
+                f"recipe {self.name}, is_recomputing: got true with norm 'batch', whose running "
+                "statistics would move twice a step; allowed are 'frozen' and 'group'."
+            )
 
     def to_json(self) -> str:
         """All fields as canonical JSON; of a weights file the name alone, never its folder."""
@@ -271,6 +286,7 @@ _RULES: dict[str, Rule] = {
     "max_intensity": _number(0, 1),
     "max_contrast": _number(0, 0.95),
     "max_zoom": _number(0, 0.5),
+    "norm": _choice(Norm),
     "n_cpu_threads": _whole(1),
 }
 
@@ -297,6 +313,7 @@ _LIGHT: dict[str, object] = {
 RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
     "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
+    "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
     "table1": {**_LIGHT, "n_epochs": 8, "passes_per_epoch": 2, "step2_n_epochs": 3},
     "table1_gpu": {
         "weights": "random",
@@ -312,7 +329,6 @@ RECIPES: dict[str, dict[str, object]] = {
         "n_epochs": 20,
         "step2_n_epochs": 10,
     },
-    "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
 }
 
 

@@ -11,6 +11,7 @@ from training.film_dataset import FilmSet, Role, load_films
 from training.methods import method_named
 from training.recipe import Recipe
 from warehouse_schema.errors import CohortError
+from warehouse_schema.pixel_shards import open_array
 from warehouse_schema.store import Store
 
 _STREAM = 3
@@ -42,6 +43,7 @@ def load_run_inputs(
 
     Raises:
         CohortError: The fold is empty, or lacks boxes, negatives, P, or a class to validate on.
+        WarehouseError: A file of the cache is missing or torn.
     """
     splits = {
         split: load_films(
@@ -58,6 +60,8 @@ def load_run_inputs(
     _check_validation_films(splits["validation"], recipe, fold)
     digest = hashlib.sha256()
     for films in (train, splits["validation"]):
+        for shard_name in sorted({name for name, _, _ in films.shards}):
+            open_array(films.cache / shard_name)
         digest.update(films.fingerprint.encode())
     if recipe.tier_weights and train.tiers is not None:
         digest.update(str(train.tiers.tolist()).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -300,11 +301,7 @@ class DimseArchive:
 
     def _no_association(self, association: Association) -> ArchiveAwayError:
         if not association.is_rejected:
-            return ArchiveAwayError(
-                f"pacs_host: {self._place} cannot be reached, or speaks no DICOM. Check pacs_host, "
-                "pacs_port and the firewall; `ribline doctor` tries again.",
-                is_transient=True,
-            )
+            return self._no_answer()
         diagnostic = getattr(association.acceptor.primitive, "diagnostic", None)
         if diagnostic == CALLED_UNKNOWN:
             return ArchiveAwayError(
@@ -319,6 +316,46 @@ class DimseArchive:
         return ArchiveAwayError(
             f"pacs_host: {self._place} rejects the association.", is_transient=True
         )
+
+    def _no_answer(self) -> ArchiveAwayError:
+        """Why nobody answered; pynetdicom keeps it to itself, so the connection is tried again."""
+        try:
+            connection = socket.create_connection(
+                (self._address.host, self._address.port), timeout=CONNECT_SECONDS
+            )
+        except OSError:
+            return ArchiveAwayError(
+                f"pacs_host: {self._place} cannot be reached. Check pacs_host, pacs_port and the "
+                "firewall; `ribline doctor` tries again.",
+                is_transient=True,
+            )
+        with connection:
+            reason = self._no_tls(connection, self._tls) if self._tls is not None else None
+        if reason is not None:
+            return ArchiveAwayError(reason)
+        if self._tls is None:
+            reason = "does not answer in DICOM. Check pacs_port; if it wants TLS, set pacs_is_tls."
+        else:
+            reason = (
+                "ends the connection after TLS. It may ask for a certificate of ours: "
+                "pacs_certificate_file and pacs_key_file."
+            )
+        return ArchiveAwayError(f"pacs_host: {self._place} {reason}", is_transient=True)
+
+    def _no_tls(self, connection: socket.socket, tls: ssl.SSLContext) -> str | None:
+        try:
+            tls.wrap_socket(connection, server_hostname=self._address.host).close()
+        except ssl.SSLCertVerificationError:
+            return (
+                f"pacs_host: {self._place} shows a certificate that is not trusted. Name the file "
+                "of its authority with pacs_ca_file."
+            )
+        except OSError:
+            return (
+                f"pacs_host: {self._place} does not speak TLS. Check pacs_port, or leave "
+                "pacs_is_tls out."
+            )
+        return None
 
 
 def _end(association: Association) -> None:

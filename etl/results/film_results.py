@@ -24,6 +24,7 @@ from etl.results.result_folder import ResultFolder
 from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import InputError
 from warehouse_schema.film_scores import OperatingPoint, ScoreFilm, ScoringRun
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
@@ -99,6 +100,7 @@ def local_now() -> datetime:
     return datetime.now(UTC)
 
 
+@writes_files
 def write_film_results(
     *,
     store: Store,

@@ -11,12 +11,14 @@ from evaluation.checklist import filled_checklist
 from evaluation.model_card import facts as card
 from evaluation.study_facts import study_facts
 from warehouse_schema.errors import ArgumentError, EvaluationError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.store import Store
 
 FILE_NAME = "model_card.html"
 CHECKLIST = "claim_2024"
 
 
+@writes_files
 def write_model_card(*, store: Store, run_id: str, output_path: Path | None = None) -> Path:
     """Write the model card of a run, evaluated or not; it holds counts and numbers alone.
 

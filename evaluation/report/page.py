@@ -14,9 +14,11 @@ from evaluation.report.numbers import ReportNumbers
 from evaluation.scored_run import ScoredRun
 from evaluation.study_facts import joined, study_facts
 from warehouse_schema.errors import EvaluationError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.store import Store
 
 
+@writes_files
 def write_report(*, store: Store, run_ids: list[str], output_path: Path) -> Path:
     """Write the report of evaluated runs; the first run is the reference, the last the primary one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +26,13 @@ FILE_WIDTH = 400
 
 
 def console() -> Console:
-    """Standard output: the screen's width, or lines that are never broken in a file."""
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=FILE_WIDTH)
+    """Standard output: the screen's width, or lines that are never broken in a file.
+
+    Of the processes that torchrun starts, the first one speaks.
+    """
+    is_quiet = os.environ.get("RANK", "0") != "0"
+    screen = Console(quiet=is_quiet)
+    return screen if screen.is_terminal else Console(width=FILE_WIDTH, quiet=is_quiet)
 
 
 def fail(error: RiblineError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from flows import experiment, stages
 from flows.commands.context import console, progress, settings_of
+from warehouse_schema.errors import ArgumentError
 
 Run = Annotated[str | None, typer.Option("--run", help="Training run (default: the newest).")]
 
@@ -20,7 +22,8 @@ def train(
     method: Annotated[
         str,
         typer.Option(
-            help="supervised, aals, pi-model, mean-teacher, temporal-ensembling or li-mil."
+            help="supervised, aals, chexnet, retinanet, fcos, li-mil, pi-model, "
+            "temporal-ensembling or mean-teacher."
         ),
     ] = "aals",
     fold: Annotated[int, typer.Option(min=0, help="Cross-validation fold.")] = 0,
@@ -29,18 +32,58 @@ def train(
         str | None,
         typer.Option(
             "--initial-run",
-            help="Supervised run to start from (default: the newest of this fold, seed and "
-            "recipe; trained first where there is none).",
+            help="Run to start from. Default: the supervised run of the same recipe, seed, fold "
+            "and data, trained first where there is none. With --method supervised that run goes "
+            "on for as many steps as a second step takes.",
+        ),
+    ] = None,
+    t: Annotated[
+        float | None, typer.Option("--t", help="Centre of the sharpening (paper, Table 2).")
+    ] = None,
+    a0: Annotated[
+        float | None, typer.Option("--a0", help="Largest strength of the sharpening (Table 3).")
+    ] = None,
+    p_fraction: Annotated[
+        float | None, typer.Option("--p-fraction", help="Share of P that takes part (Figure 3).")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Another field of the recipe, such as record_negative=distill; repeat it.",
         ),
     ] = None,
 ) -> None:
     """Train a detector on one fold."""
-    settings = settings_of(context, recipe=recipe, seed=seed)
+    settings = settings_of(context, recipe=recipe, seed=seed).with_recipe_changes(
+        recipe_changes(change or [], t=t, a0=a0, p_fraction=p_fraction)
+    )
     with progress() as display:
         run_id = experiment.train_from_start(
             settings, method=method, fold=fold, initial_run_id=initial_run, progress=display
         )
     console().print(f"Trained {run_id}", highlight=False)
+
+
+def recipe_changes(assignments: list[str], **named: object) -> dict[str, object]:
+    """Fields of the recipe from ``FIELD=VALUE``, values as JSON or as plain text, and by name.
+
+    Raises:
+        ArgumentError: An assignment without a field or a value.
+    """
+    changes = {name: value for name, value in named.items() if value is not None}
+    for assignment in assignments:
+        field, is_assigned, text = assignment.partition("=")
+        if not field or not is_assigned or not text:
+            raise ArgumentError(
+                f"--set: got '{assignment}', allowed is FIELD=VALUE, such as batch_mix=stratified."
+            )
+        try:
+            changes[field] = json.loads(text)
+        except ValueError:
+            changes[field] = text
+    return changes
 
 
 def evaluate(

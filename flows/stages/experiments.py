@@ -145,7 +145,7 @@ def newest_run(
         settings: Values in force.
         method: Only runs of this method.
         fold: Only runs on this fold.
-        is_same_experiment: Only runs of the recipe and seed in force that start from no other run.
+        is_same_experiment: Only runs of the recipe and seed in force.
     """
     from warehouse_schema.tables.runs import TRAINING_RUNS
 
@@ -155,12 +155,7 @@ def newest_run(
     rows = open_store(settings).read(
         TRAINING_RUNS, where={name: value for name, value in wanted.items() if value is not None}
     )
-    found = [
-        run
-        for run in rows.to_pylist()
-        if not (is_same_experiment and run["initial_run_id"] is not None)
-    ]
-    runs = sorted(found, key=lambda run: (run["started_datetime"], run["run_id"]))
+    runs = sorted(rows.to_pylist(), key=lambda run: (run["started_datetime"], run["run_id"]))
     return runs[-1]["run_id"] if runs else None
 
 

@@ -9,13 +9,14 @@ import pytest
 
 from evaluation.reproduction.paper_numbers import TABLE1 as PAPER
 from flows.demo import prepare_home, write_synthetic_hospital
+from flows.experiment import train_pair
 from flows.relabelling import relabel
 from flows.settings import CONFIGURATION_NAME, load_settings
 from training.methods import METHODS
 from training.trainer import Trainer
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
-from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS, RUN_COMPARISONS
 from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
 FINDINGS = ("rib_fracture", "clavicle_fracture")
@@ -97,6 +98,12 @@ def test_every_method_lands_in_the_table_and_nothing_is_trained_twice(
         assert (home / "reproductions" / f"{name}.html").is_file()
     table = (home / "reproductions" / "table1.csv").read_text().splitlines()
     assert len(table) == 1 + 10 * len(FINDINGS) * 2
+    # What the flow does for a method without comparable maps: a difference in AUROC alone.
+    settings = load_settings(home=home, is_environment_used=False)
+    pair = train_pair(settings, method="chexnet", fold=0)
+    compared = store.read(RUN_COMPARISONS, where={"run_id_b": pair.method_run_id}).to_pylist()
+    assert {row["metric"] for row in compared} >= {"auroc"}
+    assert not any(row["metric"] == "froc_score" for row in compared)
 
 
 def test_a_setting_is_varied_from_one_start(home: Path, ribline) -> None:
@@ -111,6 +118,21 @@ def test_a_setting_is_varied_from_one_start(home: Path, ribline) -> None:
     page = (home / "reproductions" / "figure3.html").read_text()
     assert "Hollow" in page or "hollow" in page
     assert "0.7267" in page
+
+
+def test_ablations_share_their_first_step(home: Path, ribline) -> None:
+    for options in (("--t", 0.2, "--a0", 8), ("--p-fraction", 0.5, "--set", "adaptive_t=0.5")):
+        done = ribline("--home", home, "train", "--method", "aals", *options)
+        assert done.code == 0, done.err
+    rows = Store(Home(home)).read(TRAINING_RUNS).to_pylist()
+    first, *ablations = sorted(rows, key=lambda row: row["method"], reverse=True)
+    assert first["method"] == "supervised"
+    assert [row["initial_run_id"] for row in ablations] == [first["run_id"]] * 2
+    assert {(row["t"], row["a0"]) for row in ablations} == {(0.2, 8.0), (0.4, 4.0)}
+    assert len({row["n_train_p"] for row in ablations}) == 2
+    wrong = ribline("--home", home, "train", "--t", 2)
+    assert wrong.code != 0
+    assert "t: got 2.0, allowed is a number from 0.001 to 0.999" in wrong.err
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ class BoxDetection(Method):
     def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
         """The detector's losses, a micro-batch weighted by its share of the batch."""
         assert batch.boxes is not None
-        network = getattr(student, "module", student)
-        assert isinstance(network, BoxDetector)
+        network = _detector_of(student)
         is_silent = (batch.roles == Role.MASKED) | (batch.roles == Role.DISTILL)
         if self.recipe.record_negative != "zero":
             is_silent |= batch.roles == Role.RECORD_NEGATIVE
@@ -54,6 +53,14 @@ class FcosMethod(BoxDetection):
 
     name = "fcos"
     network = FcosDetector
+
+
+def _detector_of(student: nn.Module) -> BoxDetector:
+    """The detector under what torch wraps around a student: its processes and its compiler."""
+    for wrapped in ("module", "_orig_mod"):
+        student = getattr(student, wrapped, student)
+    assert isinstance(student, BoxDetector)
+    return student
 
 
 def box_targets(boxes: list[list[Tensor]], is_silent: Tensor) -> list[dict[str, Tensor]]:

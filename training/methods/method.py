@@ -50,6 +50,7 @@ class Method(ABC):
         needs_whole_films: True where windows of films are of no use, also in step 1.
         learns_from_boxes: False where image labels are enough, so that no box is asked for.
         network: Class of the network.
+        is_single_process: True where the method cannot be split over processes.
         teacher: The EMA teacher, None for methods without one.
     """
 
@@ -61,6 +62,7 @@ class Method(ABC):
     needs_boxes: ClassVar[bool] = False
     needs_whole_films: ClassVar[bool] = False
     learns_from_boxes: ClassVar[bool] = True
+    is_single_process: ClassVar[bool] = False
     network: ClassVar[type[ScoringNetwork]] = PyramidDetector
 
     def __init__(self, recipe: Recipe, student: ScoringNetwork, *, n_steps_per_epoch: int) -> None:

@@ -30,7 +30,7 @@ TRAINING_RUNS = Table(
         text("status", "completed or stopped."),
         text("checkpoint_path", "Best checkpoint, relative to the home folder."),
         text("code_version", "Version of Ribline and git commit.", is_volatile=True),
-        text("device", "Device.", is_volatile=True),
+        text("device", "Device, and the precision of its arithmetic.", is_volatile=True),
         real("images_per_s", "Training throughput.", is_volatile=True),
         moment("started_datetime", "Start.", is_volatile=True),
         real("wall_s", "Duration.", is_volatile=True),
@@ -39,7 +39,7 @@ TRAINING_RUNS = Table(
 
 TRAINING_EPOCHS = Table(
     name="training_epochs",
-    meaning="One measured number of one epoch, in long form.",
+    meaning="One measured number of one epoch, in long form, written as the epoch ends.",
     primary_key=("run_id", "epoch", "finding", "metric"),
     columns=(
         text("run_id", "Run."),
@@ -65,7 +65,11 @@ PREDICTIONS = Table(
         text("finding", "Finding."),
         integer("fold", "Fold."),
         text("split", "train, validation or test."),
-        real("score", "Maximum of the 16-bit map over the valid area, divided by 65535."),
+        real(
+            "score",
+            "Image score in 16 bits, divided by 65535: the map's maximum over the valid area, a "
+            "detector's best score, or a classifier's probability.",
+        ),
         text(
             "map_path",
             "A .npy under the home folder, shape (n, height, width), uint16 = round(65535 p).",

@@ -201,6 +201,22 @@ def test_the_student_learns_from_boxes_and_a_positive_without_boxes_is_not_backg
         assert value.sums["loss_classification"] < losses.sums["loss_classification"]
 
 
+def test_a_wrapped_student_has_the_same_losses(networks, tiny_recipe):
+    class Wrapped(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, films: torch.Tensor) -> dict[str, torch.Tensor]:
+            return self.module(films)
+
+    network = networks["fcos"].eval()
+    method = FcosMethod(tiny_recipe, network, n_steps_per_epoch=1)
+    batch = batch_of([R], [[BOX, NONE]], 1)
+    plain, wrapped = method.losses(network, batch), method.losses(Wrapped(network), batch)
+    torch.testing.assert_close(plain.total, wrapped.total)
+
+
 def test_targets_leave_silent_findings_out():
     silent = torch.tensor([[False, False], [True, False], [False, False]])
     found = box_targets([[BOX, BOX + 1], [BOX, BOX], [NONE, NONE]], silent)
