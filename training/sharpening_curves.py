@@ -9,18 +9,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from training.aals import sharpen
+from training.aals import raised, sharpen
 
 STRENGTHS = (1.0, 4.0, 8.0, 16.0)
 T = 0.4
 N_POINTS = 981
-# The curve of a fixed strength needs a film whose maximum, and with it a, is known.
-_MAXIMUM = 0.99
 
 
 @dataclass(frozen=True)
 class SharpenedCurve:
-    """Probabilities before and after :func:`training.aals.sharpen`, (n,) float64 each.
+    """Probabilities before and after the sharpening of ``training.aals``, (n,) float64 each.
 
     ``formula``: S of eq. 6 in double precision, without the maximum that training takes with y'.
     """
@@ -37,19 +35,16 @@ class SharpenedCurve:
 
 
 def fixed_strength(strength: float, t: float = T) -> SharpenedCurve:
-    """One film that holds every probability up to 0.99, sharpened at strength a.
-
-    Eq. 7 gives such a film a = a0 - (a0 - 1) 0.99, so a0 is chosen to make that the strength.
-    """
-    before = np.linspace(0.01, _MAXIMUM, N_POINTS)
-    a0 = 1.0 + (strength - 1.0) / (1.0 - _MAXIMUM)
-    after = _sharpened(before[None, None, None, :], a0=a0, t=t)[0, 0, 0]
+    """Every probability sharpened at one strength a."""
+    before = np.linspace(0.01, 0.99, N_POINTS)
+    logits = torch.from_numpy(logit(before)).float()
+    after = torch.sigmoid(raised(logits, strength - 1.0, float(logit(t))).double()).numpy()
     return SharpenedCurve(strength, before, after, _formula(before, strength, t))
 
 
 def peak_rise(a0: float, t: float = T) -> SharpenedCurve:
     """Films of one pixel each, so that each is its own maximum, sharpened with eq. 7."""
-    before = np.linspace(0.01, _MAXIMUM, N_POINTS)
+    before = np.linspace(0.01, 0.99, N_POINTS)
     after = _sharpened(before[:, None, None, None], a0=a0, t=t)[:, 0, 0, 0]
     return SharpenedCurve(a0, before, after, _formula(before, a0 - (a0 - 1.0) * before, t))
 
