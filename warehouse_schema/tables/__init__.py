@@ -41,6 +41,7 @@ TABLES: dict[str, Table] = {
         runs.FROC_POINTS,
         runs.RUN_COMPARISONS,
         runs.LINEAGE,
+        runs.COMMITTED_RUNS,
         runs.QUARANTINE,
     )
 }
