@@ -17,6 +17,7 @@ from flows.commands import (
     labelling,
     privacy,
     review,
+    upkeep,
     warehouse,
 )
 from flows.commands.context import fail
@@ -84,6 +85,22 @@ for panel, name, function in (
     (OTHER, "label-notes", labelling.label_notes),
 ):
     app.command(name, rich_help_panel=panel)(function)
+
+
+upkeep_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+for name, function in (
+    ("verify", upkeep.verify),
+    ("repair", upkeep.repair),
+    ("maintain", upkeep.maintain),
+    ("migrate", upkeep.migrate),
+):
+    upkeep_app.command(name)(function)
+app.add_typer(
+    upkeep_app,
+    name="warehouse",
+    rich_help_panel=WAREHOUSE,
+    help="Keep the warehouse whole and small.",
+)
 
 
 def main() -> None:

@@ -118,9 +118,14 @@ def log_files(folder: Path, version: int) -> set[str]:
 
 
 def is_usable(folder: Path, version: int, log_sha256: str, files: set[str]) -> bool:
-    """True where the log can be read and says of a version what the manifest says."""
+    """True where a version's entry is whole and the log gives the manifest's files."""
     if damage_of(folder, version, log_sha256) or not entry_path(folder, version).is_file():
         return False
+    return is_readable_as(folder, version, files)
+
+
+def is_readable_as(folder: Path, version: int, files: set[str]) -> bool:
+    """True where the log can be read and gives these files at a version."""
     try:
         return log_files(folder, version) == files
     except DeltaError:
@@ -156,6 +161,11 @@ def checkpoint(folder: Path, version: int) -> None:
     for path in (_checkpoint_path(folder, version), folder / LOG / "_last_checkpoint"):
         sync_file(path)
     sync_folder(folder / LOG)
+
+
+def has_older(folder: Path, version: int) -> bool:
+    """True where entries before a version are there."""
+    return any(0 <= _number(path) < version for path in (folder / LOG).iterdir())
 
 
 def remove_before(folder: Path, version: int) -> None:

@@ -26,6 +26,7 @@ from warehouse_schema.errors import WarehouseError
 FOLDER = "_manifests"
 COPIES = "copies"
 HISTORY_START = "history_start"
+KEPT_SINCE = "kept_since"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +126,8 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
         _refuse_erased(warehouse, chosen < history_start(warehouse)[0])
         known = f"{versions[0]} to {versions[-1]}" if versions else "none yet"
         raise WarehouseError(
-            f"--at: there is no warehouse version {version} (published: {known}). "
-            "Ask for a published one."
+            f"--at: there is no warehouse version {version} (published: {known}; maintenance may "
+            "have ended it). Ask for one of `ribline sql --versions`."
         )
     path = manifest_path(warehouse, chosen)
     try:
@@ -186,12 +187,36 @@ def manifest_at(warehouse: Path, at: str | int | None) -> Manifest:
             f"--at: got {at!r}; allowed: a version number or a time such as 2026-01-31T06:00. "
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    _refuse_before_kept(warehouse, moment)
     for version in reversed(list_versions(warehouse)):
         manifest = read_manifest(warehouse, version)
         if datetime.fromisoformat(manifest.created_datetime) <= moment:
             return manifest
     _refuse_erased(warehouse, history_start(warehouse)[0] > 0)
     raise WarehouseError(f"--at: nothing had been published by {at}. Ask for a later time.")
+
+
+def keep_since(warehouse: Path, moment: datetime) -> None:
+    """Say, durably, since when every version is kept; of earlier ones only some are."""
+    content = json.dumps({"kept_since_datetime": moment.isoformat()})
+    write_named(warehouse / FOLDER / KEPT_SINCE, content.encode())
+
+
+def _refuse_before_kept(warehouse: Path, moment: datetime) -> None:
+    try:
+        content = json.loads((warehouse / FOLDER / KEPT_SINCE).read_bytes())
+        kept_since = datetime.fromisoformat(content["kept_since_datetime"])
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):
+        raise WarehouseError(
+            f"{FOLDER}/{KEPT_SINCE} is torn or was edited. Run `ribline warehouse maintain`."
+        ) from None
+    if moment < kept_since:
+        raise WarehouseError(
+            f"--at: versions before {kept_since.isoformat()[:19]} UTC are no longer kept by time. "
+            "Ask for a later time, or for one of `ribline sql --versions` by its number."
+        )
 
 
 def _refuse_erased(warehouse: Path, is_erased: bool) -> None:
@@ -210,9 +235,7 @@ def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
         WarehouseError: Another writer published this number first.
     """
     make_folder(warehouse / FOLDER / COPIES)
-    fields = asdict(manifest)
-    # Files stand in the order of their keys: their names are not sorted.
-    content = json.dumps({**fields, "checksum": configuration_hash(fields)}, indent=1).encode()
+    content = _content(manifest)
     write_named(copy_path(warehouse, manifest.version), content)
     try:
         write_once(manifest_path(warehouse, manifest.version), content)
@@ -224,6 +247,19 @@ def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
         if not manifest_path(warehouse, manifest.version).exists():
             remove_files([copy_path(warehouse, manifest.version)])
         raise
+
+
+def rewrite_manifest(warehouse: Path, manifest: Manifest) -> None:
+    """Write a published manifest again, with other hashes of logs; for repair alone."""
+    content = _content(manifest)
+    write_named(copy_path(warehouse, manifest.version), content)
+    write_named(manifest_path(warehouse, manifest.version), content)
+
+
+def _content(manifest: Manifest) -> bytes:
+    fields = asdict(manifest)
+    # Files stand in the order of their keys: their names are not sorted.
+    return json.dumps({**fields, "checksum": configuration_hash(fields)}, indent=1).encode()
 
 
 def complete_publication(warehouse: Path) -> int | None:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from warehouse_schema.data_files import nullable_schema, read_rows
 from warehouse_schema.errors import WarehouseError
-from warehouse_schema.manifest import Manifest, TableVersion, configuration_hash
-from warehouse_schema.row_comparison import common_rows, equal_rows
+from warehouse_schema.manifest import Manifest, TableVersion, configuration_hash, list_versions
+from warehouse_schema.row_comparison import common_rows, equal_rows, rows_at
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
 from warehouse_schema.tables.runs import LINEAGE
@@ -67,14 +67,15 @@ def _version_read(
 ) -> TableVersion | None:
     """The manifest entry of an input, which another writer may have renewed before the commit."""
     wanted = row["input_version"]
-    while wanted >= 0:
-        entry = store.manifest(version).tables.get(name)
-        if entry is None or entry.delta_version < wanted:
-            raise WarehouseError(f"Table {name}: version {wanted} is not in any manifest.")
-        if entry.delta_version == wanted:
-            return entry
-        version -= 1
-    return None
+    if wanted < 0:
+        return None
+    for number in reversed(list_versions(store.home.warehouse)):
+        entry = store.manifest(number).tables.get(name) if number <= version else None
+        if entry is not None and entry.delta_version <= wanted:
+            if entry.delta_version == wanted:
+                return entry
+            break
+    raise WarehouseError(f"Table {name}: version {wanted} is not in any manifest.")
 
 
 def changed_values(
@@ -117,7 +118,7 @@ def changed_values(
 
 def _values_that_differ(table: Table, column: str, old: pa.Table, new: pa.Table) -> pa.Array:
     left, right = common_rows(table, old, new)
-    is_equal = equal_rows(old.take(left), new.take(right))
+    is_equal = equal_rows(rows_at(old, left), rows_at(new, right))
     values = []
     for rows, numbers in ((old, left), (new, right)):
         is_changed = np.ones(rows.num_rows, bool)

@@ -26,7 +26,7 @@ from warehouse_schema.data_files import (
     write_rows,
 )
 from warehouse_schema.errors import WarehouseError
-from warehouse_schema.row_comparison import common_rows, equal_rows, holds_key
+from warehouse_schema.row_comparison import common_rows, equal_rows, holds_key, rows_at
 from warehouse_schema.row_filter import row_condition
 from warehouse_schema.table import Table
 
@@ -186,10 +186,10 @@ def _differences(
     if not hit:
         return [np.empty(0, np.int64) for _ in old], rows
     there = pa.concat_tables(
-        on_threads(lambda file: file.read(table).take(file.matched), hit)
+        on_threads(lambda file: rows_at(file.read(table), file.matched), hit)
     ).cast(rows.schema)
     left, right = common_rows(table, there, rows)
-    is_equal = equal_rows(there.take(left), rows.take(right))
+    is_equal = equal_rows(rows_at(there, left), rows_at(rows, right))
     is_dropped, is_added = np.ones(there.num_rows, bool), np.ones(rows.num_rows, bool)
     is_dropped[left[is_equal]] = False
     is_added[right[is_equal]] = False

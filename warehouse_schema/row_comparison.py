@@ -34,6 +34,13 @@ def common_rows(table: Table, left: pa.Table, right: pa.Table) -> tuple[np.ndarr
     return np.asarray(pairs.column("l"))[order], np.asarray(pairs.column("r"))[order]
 
 
+def rows_at(rows: pa.Table, numbers: np.ndarray) -> pa.Table:
+    """The rows of these numbers; no copy where they are all of them in order."""
+    if len(numbers) == rows.num_rows and np.array_equal(numbers, np.arange(rows.num_rows)):
+        return rows
+    return rows.take(numbers)
+
+
 def holds_key(table: Table, rows: pa.Table, keys: pa.Table) -> np.ndarray:
     """Numbers of the rows whose primary key is among ``keys``, rising."""
     first, *others = table.primary_key

@@ -41,6 +41,12 @@ from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
+from flows.stages.upkeep import (
+    maintain_warehouse,
+    migrate_warehouse,
+    repair_warehouse,
+    verify_warehouse,
+)
 
 __all__ = [
     "Counts",
@@ -65,7 +71,9 @@ __all__ = [
     "labelled_findings",
     "link",
     "list_codes",
+    "maintain_warehouse",
     "measure_agreement",
+    "migrate_warehouse",
     "mine",
     "newest_run",
     "open_store",
@@ -75,8 +83,10 @@ __all__ = [
     "prune_cache",
     "public_key",
     "recipe_overrides",
+    "repair_warehouse",
     "require_run",
     "train",
+    "verify_warehouse",
     "write_report",
     "write_run_report",
 ]
