@@ -14,7 +14,13 @@ from warehouse_schema import delta_log
 from warehouse_schema.code_version import code_version
 from warehouse_schema.data_files import write_rows
 from warehouse_schema.durable_files import make_folder, remove_files, sync_folder
-from warehouse_schema.manifest import Manifest, TableVersion, copy_path, publish_manifest
+from warehouse_schema.manifest import (
+    Manifest,
+    TableVersion,
+    copy_path,
+    manifest_path,
+    publish_manifest,
+)
 from warehouse_schema.rewriting import Part, Rewriting, add, part_of_keys, part_where, rewrite
 from warehouse_schema.run_key import RunKey
 from warehouse_schema.table import Table
@@ -146,12 +152,15 @@ class Commit:
             ),
         )
 
+    def is_published(self) -> bool:
+        """True where the manifest is visible, or will be when the next writer comes."""
+        warehouse = self._store.home.warehouse
+        paths = (manifest_path(warehouse, self.version), copy_path(warehouse, self.version))
+        return any(path.exists() for path in paths)
+
     def discard(self) -> None:
         """Take back what the block wrote, where it can be; the next maintenance takes the rest."""
-        if (
-            self._store.manifest().version >= self.version
-            or copy_path(self._store.home.warehouse, self.version).exists()
-        ):
+        if self.is_published():
             return
         with suppress(OSError):
             for name in self._written:

@@ -7,6 +7,7 @@ publishes nothing, and the next writer takes back what it had written to the Del
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ from warehouse_schema.table import Table
 from warehouse_schema.tables import TABLES
 from warehouse_schema.tables.runs import COMMITTED_RUNS
 from warehouse_schema.validation import conform
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Store:
@@ -179,6 +182,14 @@ class Store:
             try:
                 yield commit
                 commit.publish()
+            except OSError as error:
+                commit.discard()
+                if error.errno in FULL and not commit.is_published():
+                    raise WarehouseError(
+                        f"The disk of {self.home.root} is full. Nothing was published; free space "
+                        "(`ribline warehouse maintain`, `ribline prune-cache`) and run it again."
+                    ) from None
+                raise
             except BaseException:
                 commit.discard()
                 raise
