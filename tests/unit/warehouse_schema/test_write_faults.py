@@ -13,15 +13,19 @@ from warehouse_schema.store import Store
 from warehouse_schema.verification import verify
 
 
-@pytest.mark.parametrize("failure", FAILURES, ids=["disk full", "i/o error", "memory"])
+@pytest.mark.parametrize(
+    "shift", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in range(1, len(FAILURES)))]
+)
 def test_no_failed_write_shows_half_a_run_and_the_next_run_succeeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
 ) -> None:
+    """Each write fails in one manner; the long form takes all manners in turn at each."""
     base = Store(Home(tmp_path / "base"))
     commit_both(base, "a")
     n_failed = 0
     for number in range(200):
         store = copy_home(base, tmp_path / str(number))
+        failure = FAILURES[(number + shift) % len(FAILURES)]
         disk = FailingDisk(number, failure)
         with monkeypatch.context() as patch:
             disk.install(patch)
