@@ -149,7 +149,7 @@ def _end_versions(store: Store, since: datetime) -> tuple[list[Manifest], int]:
     in_time = {
         before.version
         for before, after in pairwise(manifests)
-        if datetime.fromisoformat(after.created_datetime) >= since
+        if datetime.fromisoformat(after.created_datetime) > since
     }
     in_time |= {manifest.version for manifest in manifests[-1:]}
     named = in_time | set(_versions_named(store, manifests))

@@ -47,6 +47,7 @@ from warehouse_schema.tables.runs import QUARANTINE
 
 # Tables without anybody's rows: counts, curves, settings, lineage, hashes of who opted out.
 NOBODYS = {
+    "committed_runs",
     *("label_quality", "cohort_flow", "training_runs", "training_epochs", "evaluation_reports"),
     *("roc_points", "froc_points", "run_comparisons", "reader_agreement", "lineage", "opt_outs"),
 }
