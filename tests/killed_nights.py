@@ -72,6 +72,7 @@ def film(encounter: dict[str, Any]) -> dict[str, Any]:
         IMAGES,
         image_id=f"i-{encounter['encounter_id']}",
         patient_id=encounter["patient_id"],
+        source=encounter["source"],
         acquired_datetime=encounter["start_datetime"],
         is_frontal_chest=True,
     )
