@@ -4,8 +4,9 @@ One JSON object: for a table of codes and one of notes of 1 KB the rows a second
 to Arrow batches as ``extract`` asks for them (ordered by identifier, in a snapshot), of the cursor
 lane, of pandas.read_sql, of ConnectorX, and of COPY BINARY to nowhere, which is the floor; the
 ratios; and how far the fast lane's memory grows over a table of each size. Every way runs in a
-process of its own, in turn, and its best round counts. Targets: 5 times pandas.read_sql, 0.35 of
-the floor, growth below 300 MB at 5,000,000 rows. The server comes from Debian's package.
+process of its own, in turn; rates are medians over the rounds, and a ratio is the median of the
+rounds' own ratios, with the smallest and largest beside it. Targets: 5 times pandas.read_sql, 0.35
+of the floor, growth below 300 MB at 5,000,000 rows. The server comes from Debian's package.
 
     python benchmarks/extraction_speed.py --json [--rows N] [--notes N] [--memory-rows N]
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -149,19 +151,30 @@ def run(way: str, url: str, table: str) -> dict[str, float]:
 
 
 def measure_table(url: str, table: str, n_rows: int, n_rounds: int) -> dict[str, Any]:
-    """Best rows a second of each way, and the ratios to ours."""
-    best: dict[str, float] = {}
+    """Median rows a second of each way, and the ratios to ours."""
+    rates: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(n_rounds):
         for way in WAYS:
             result = run(way, url, table)
             assert result["rows"] in {n_rows, NOT_COUNTED}, "every way reads every row"
-            best[way] = max(best.get(way, 0.0), n_rows / result["seconds"])
+            rates[way].append(n_rows / result["seconds"])
     return {
         "rows": n_rows,
-        "rows_per_second": {way: round(rate) for way, rate in best.items()},
-        "times_pandas": round(best["ribline"] / best["pandas_read_sql"], 2),
-        "times_connectorx": round(best["ribline"] / best["connectorx"], 2),
-        "share_of_floor": round(best["ribline"] / best["floor"], 3),
+        "rounds": n_rounds,
+        "rows_per_second": {way: round(statistics.median(found)) for way, found in rates.items()},
+        "times_pandas": ratio(rates["ribline"], rates["pandas_read_sql"]),
+        "times_connectorx": ratio(rates["ribline"], rates["connectorx"]),
+        "share_of_floor": ratio(rates["ribline"], rates["floor"]),
+    }
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Median, smallest and largest of the ratios within a round."""
+    ratios = sorted(one / other for one, other in zip(ours, theirs, strict=True))
+    return {
+        "median": round(statistics.median(ratios), 2),
+        "min": round(ratios[0], 2),
+        "max": round(ratios[-1], 2),
     }
 
 
@@ -200,7 +213,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="codes")
     parser.add_argument("--notes", type=int, default=150_000, help="notes of 1 KB")
     parser.add_argument("--memory-rows", type=int, default=2_000_000, help="codes for memory")
-    parser.add_argument("--rounds", type=int, default=2, help="rounds; the best counts")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of every way in turn")
     for name in ("--way", "--url", "--table"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     given = parser.parse_args()

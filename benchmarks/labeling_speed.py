@@ -121,7 +121,7 @@ def make_notes(count: int, *, has_keyword: bool, seed: int = 0) -> list[str]:
 
 def own_figures(n_keyword: int, n_plain: int) -> dict[str, object]:
     """Our own speed in one process, sentences met before told from memory or read anew."""
-    from nlp_labeling import mentions
+    from nlp_labeling.mentions import labeler
     from nlp_labeling.note_files import label_texts
 
     hits, plain = make_notes(n_keyword, has_keyword=True), make_notes(n_plain, has_keyword=False)
@@ -129,13 +129,11 @@ def own_figures(n_keyword: int, n_plain: int) -> dict[str, object]:
     begin = time.process_time()
     found = label_texts(hits)
     keyword_seconds = time.process_time() - begin
-    size, mentions.CACHE_SIZE = mentions.CACHE_SIZE, 1
-    mentions.labeler.cache_clear()
-    label_texts(hits[:50])
-    begin = time.process_time()
-    label_texts(hits)
-    uncached_seconds = time.process_time() - begin
-    mentions.CACHE_SIZE = size
+    labels = labeler()
+    with labels.without_memory():
+        begin = time.process_time()
+        label_texts(hits)
+        uncached_seconds = time.process_time() - begin
     # Plain notes are repeated: making so many different ones would take longer than reading them.
     many = plain * max(1, 200_000 // len(plain))
     begin = time.process_time()

@@ -1,18 +1,25 @@
-"""Our AALS step, data reading and EMA against the straightforward way, on this machine's CPU.
+"""Our AALS step, data reading and EMA against the straightforward way; on a GPU, its roofline too.
 
-The straightforward way: PNG files decoded and augmented film by film on the CPU, masks with them,
-contiguous float32 tensors, an optimiser loop over parameters, an EMA that allocates per parameter.
-Same network, same batch, same process, measured in turns; medians.
+The straightforward way is what a competent researcher writes first: PNG files decoded and
+augmented film by film on the CPU, masks with them; contiguous float32 tensors; the teacher's
+forward pass on the whole batch; an optimiser loop over parameters; an EMA that allocates per
+parameter. Ours is the trainer as `train` runs it: mapped uint8 shards, one warp of films and
+masks, channels last, bfloat16 where the processor has it, the teacher's pass on P alone, fused
+optimiser, foreach EMA. Same network, batch and losses (checked), same process, measured in turns;
+medians.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,16 +28,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from training_roofline import PAPER_SIZE, TINY_SIZE, measure_device, write_films
 
-from evaluation.score_maps import ValidArea
 from training.aals import sharpen
-from training.batches import BatchLoader
+from training.batches import Batch, BatchLoader
+from training.ema import Teacher
 from training.film_dataset import FilmSet, Role
 from training.losses import batch_loss, bernoulli_kl, pixel_bce
 from training.methods.aals import Aals
 from training.network import PyramidDetector, build_network, normalise
 from training.recipe import Recipe, recipe
-from warehouse_schema.pixel_shards import write_array
+from training.trainer import Trainer
+from warehouse_schema.progress import SILENT
 
 N_FILMS = 48
 SUBSETS = ("R", "P", "N", "N", "N", "N", "N", "N")
@@ -46,6 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=8, help="measurements of each side")
+    parser.add_argument("--out", type=Path, help="write the JSON object to this file too")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="without a GPU: its part, tiny and on the CPU"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -54,9 +67,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures["step"] = measure_step(Path(folder), arguments.rounds)
         figures["data"] = measure_data(Path(folder), arguments.rounds)
-    figures["ema"] = measure_ema(arguments.rounds)
-    if not torch.cuda.is_available():
-        figures["not_run"] = "GPU figures: this machine has no CUDA device"
+        figures["ema"] = measure_ema(arguments.rounds)
+        if torch.cuda.is_available():
+            figures["gpu"] = measure_device(Path(folder), torch.device("cuda", 0), PAPER_SIZE)
+        elif arguments.rehearse:
+            figures["rehearsal"] = measure_device(Path(folder), torch.device("cpu"), TINY_SIZE)
+        else:
+            figures["not_run"] = (
+                "no CUDA device: images/s at 1024 x 1024 and batch 48, the roofline beside it, "
+                "and bfloat16 against float32 over 50 steps"
+            )
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(figures, indent=2))
     if arguments.json:
         print(json.dumps(figures))
         return
@@ -64,12 +86,26 @@ def main() -> None:
         print(name, values)
 
 
-def measure_step(folder: Path, rounds: int) -> dict[str, float]:
+def measure_step(folder: Path, rounds: int) -> dict[str, object]:
     """One AALS step of the light network, batch 16 at 256 pixels, data included."""
     settings = recipe("demo", batch_mix="natural", crop_px=None, passes_per_epoch=1)
     films = write_films(folder / "step", settings.image_size_px)
-    ours, theirs = OurLoop(films, settings), StraightforwardLoop(films, settings, folder / "step")
-    return compared(ours.step, theirs.step, rounds, unit_films=settings.batch_size)
+    theirs = StraightforwardLoop(films, settings, folder / "step")
+    ours = OurLoop(films, settings, folder / "ours")
+    float32 = OurLoop(films, replace(settings, is_mixed_precision=False), folder / "float32")
+    losses = {
+        "straightforward_loss": theirs.loss_of(float32.batch),
+        "float32_loss": float32.loss_of_batch(),
+        "loss": ours.loss_of_batch(),
+    }
+    assert math.isclose(losses["straightforward_loss"], losses["float32_loss"], rel_tol=1e-5)
+    assert math.isclose(losses["straightforward_loss"], losses["loss"], rel_tol=2e-2)
+    return {
+        "is_bfloat16": ours.trainer.is_mixed,
+        **losses,
+        **compared(ours.step, theirs.step, rounds, unit_films=settings.batch_size),
+        "float32_ratio": compared(float32.step, theirs.step, rounds, unit_films=1)["ratio"],
+    }
 
 
 def measure_data(folder: Path, rounds: int) -> dict[str, float]:
@@ -81,18 +117,25 @@ def measure_data(folder: Path, rounds: int) -> dict[str, float]:
     films = write_films(folder / "data", settings.image_size_px)
     rows = np.arange(settings.batch_size)
     theirs = StraightforwardLoop(films, recipe("demo", image_size_px=1024), folder / "data")
-    return compared(
+    loader = BatchLoader(films, settings, seed=0, device=torch.device("cpu"))
+
+    def warped() -> None:
+        for part in loader._read_step(1, 0, rows, 0):
+            loader._to_device(part)
+
+    n = max(rounds // 2, 3)
+    figures = compared(
         lambda: (films.films(rows), films.masks(rows)),
         lambda: theirs.read(rows),
-        max(rounds // 2, 3),
+        n,
         unit_films=len(rows),
     )
+    with_warp = compared(warped, lambda: theirs.read(rows), n, unit_films=len(rows))
+    return {**figures, "ratio_with_warp_on_cpu": with_warp["ratio"]}
 
 
 def measure_ema(rounds: int) -> dict[str, float]:
     """One update of a ResNet-50 detector's teacher."""
-    from training.ema import Teacher
-
     student, _ = build_network(recipe("paper", weights="random"), seed=0)
     teacher, plain = Teacher(student, 0.999), StraightforwardTeacher(student, 0.999)
     return compared(
@@ -121,58 +164,40 @@ def compared(
     }
 
 
-def write_films(folder: Path, size: int) -> FilmSet:
-    """Smooth random films as one shard, and as PNG files beside it."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    films = np.empty((N_FILMS, size, size), dtype=np.uint8)
-    for number in range(N_FILMS):
-        coarse = rng.integers(0, 255, (size // 16, size // 16)).astype(np.uint8)
-        film = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-        films[number] = (film + rng.integers(-6, 6, (size, size))).clip(0, 255)
-        cv2.imwrite(str(folder / f"{number}.png"), films[number])
-    write_array(folder / "films.npy", films)
-    subsets = np.array([SUBSETS[number % len(SUBSETS)] for number in range(N_FILMS)])
-    box = np.array([[0.3, 0.3, 0.45, 0.42]]) * size
-    none = np.zeros((0, 4))
-    return FilmSet(
-        image_ids=[str(number) for number in range(N_FILMS)],
-        subsets=subsets,
-        labels=np.array([[int(subset != "N"), 0] for subset in subsets], dtype=np.int8),
-        roles=np.array([ROLES[subset] for subset in subsets], dtype=np.int8),
-        boxes=[[box if subset == "R" else none, none] for subset in subsets],
-        valid_areas=[ValidArea(0, size, size // 16, size - size // 16)] * N_FILMS,
-        shards=[("films.npy", number, None) for number in range(N_FILMS)],
-        cache=folder,
-        image_size_px=size,
-        fingerprint="",
-    )
-
-
 class OurLoop:
-    """Steps of our trainer's parts."""
+    """Steps of our trainer."""
 
-    def __init__(self, films: FilmSet, settings: Recipe) -> None:
-        self.student, _ = build_network(settings, seed=0)
-        self.method = Aals(settings, self.student, n_steps_per_epoch=30)
-        self.optimizer = torch.optim.AdamW(self.student.parameters(), lr=1e-3, fused=True)
-        self.loader = BatchLoader(films, settings, seed=0, device=torch.device("cpu"))
-        self.epoch = 0
-        self.batches = self.loader.steps(1)
+    def __init__(self, films: FilmSet, settings: Recipe, folder: Path) -> None:
+        student, _ = build_network(settings, seed=0)
+        method = Aals(settings, student, n_steps_per_epoch=30)
+        self.trainer = Trainer(
+            student=student,
+            method=method,
+            train_films=films,
+            validation_films=films,
+            recipe=settings,
+            seed=0,
+            folder=folder,
+            device=torch.device("cpu"),
+            progress=SILENT,
+        )
+        self.epoch = 1
+        self.batches = self.trainer.loader.steps(1)
+        self.batch: Batch = next(self.trainer.loader.steps(1))[0]
+
+    def loss_of_batch(self) -> float:
+        """The loss of the first batch, before any step."""
+        losses = copy.deepcopy(self.trainer).forward(self.batch)
+        return float(losses.total.detach())
 
     def step(self) -> None:
         """Data, losses, optimiser and teacher."""
         batches = next(self.batches, None)
         if batches is None:
             self.epoch += 1
-            self.batches = self.loader.steps(self.epoch + 1)
+            self.batches = self.trainer.loader.steps(self.epoch)
             batches = next(self.batches)
-        self.student.train()
-        self.optimizer.zero_grad()
-        for batch in batches:
-            self.method.losses(self.student, batch).total.backward()
-        self.optimizer.step()
-        self.method.after_step(self.student)
+        self.trainer._step(batches)
 
 
 class StraightforwardLoop:
@@ -216,26 +241,41 @@ class StraightforwardLoop:
         rows = np.array([self.order.pop() for _ in range(size)])
         films, masks, valid = self.read(rows)
         roles = torch.from_numpy(self.films.roles[rows])
-        self.student.train()
         self.optimizer.zero_grad()
-        logits = self.student(films)
         targets, cells = functional.avg_pool2d(masks, 4), functional.avg_pool2d(valid, 4) >= 0.5
-        with torch.no_grad():
-            taught = self.teacher.network(films)
-        pseudo = sharpen(taught, cells, a0=4.0, t=0.4).logits
-        supervised = batch_loss(pixel_bce(logits, targets), roles != Role.DISTILL, size)
-        semi = batch_loss(bernoulli_kl(pseudo, logits), roles == Role.DISTILL, size)
-        (supervised + semi).backward()
+        self.loss(self.student, films, targets, cells, roles).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.teacher.update(self.student)
+
+    def loss(
+        self, student: nn.Module, films: Tensor, targets: Tensor, cells: Tensor, roles: Tensor
+    ) -> Tensor:
+        """AALS over the whole batch."""
+        student.train()
+        logits = student(films)
+        with torch.no_grad():
+            taught = self.teacher.network(films)
+        pseudo = sharpen(taught, cells, a0=self.settings.a0, t=self.settings.t).logits
+        weighted = pixel_bce(logits, targets, positive_weight=self.settings.positive_weight)
+        supervised = batch_loss(weighted, roles != Role.DISTILL, len(films))
+        return supervised + batch_loss(
+            bernoulli_kl(pseudo, logits), roles == Role.DISTILL, len(films)
+        )
+
+    def loss_of(self, batch: Batch) -> float:
+        """The loss of one of our batches, before any step."""
+        student = copy.deepcopy(self.student)
+        return float(
+            self.loss(
+                student, batch.films.contiguous(), batch.targets, batch.valid_cells, batch.roles
+            ).detach()
+        )
 
 
 class StraightforwardTeacher:
     """An EMA that allocates new tensors parameter by parameter."""
 
     def __init__(self, student: nn.Module, alpha: float) -> None:
-        import copy
-
         self.alpha = alpha
         self.network = copy.deepcopy(student).eval()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nlp_labeling.code_page import code_page
 from nlp_labeling.rules_page import rules_page
+from training.sharpening_figure import sharpening_svg
 from warehouse_schema.dictionary import dictionary_markdown
 
 FOLDER = Path(__file__).parent
@@ -19,6 +20,7 @@ def pages() -> dict[Path, str]:
     texts = {
         FOLDER / "data_dictionary.md": dictionary_markdown(),
         FOLDER / "labeling_rules.md": rules_page(),
+        FOLDER / "images" / "sharpening.svg": sharpening_svg(),
     }
     tables = Path(os.environ.get("RIBLINE_SHARED_DATA", "")) / "icd_tables"
     if tables.is_dir():

@@ -74,7 +74,7 @@ def _auroc(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDAr
     gained = np.diff(negative, axis=1, prepend=0.0)
     halves = positive - np.diff(positive, axis=1, prepend=0.0) / 2.0
     area: NDArray[np.float64] = (gained * halves).sum(axis=1)
-    return area / (positive[:, -1] * negative[:, -1])
+    return _ratio(area, positive[:, -1] * negative[:, -1])
 
 
 def _average_precision(
@@ -83,7 +83,14 @@ def _average_precision(
     total = positive + negative
     precision = np.divide(positive, total, out=np.zeros_like(total), where=total > 0)
     summed: NDArray[np.float64] = (np.diff(positive, axis=1, prepend=0.0) * precision).sum(axis=1)
-    return summed / positive[:, -1]
+    return _ratio(summed, positive[:, -1])
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part of whole, NaN where a resample holds nothing of it."""
+    shares = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def auroc(scores: NDArray[np.generic], is_positive: NDArray[np.bool_]) -> float:
@@ -124,8 +131,9 @@ def bootstrap_classification(
 ) -> ClassificationDraws:
     """Draws of AUROC, average precision and the true positive rate at given false positive rates.
 
-    The rate at x is a step function: the largest one at a false positive rate <= x. Every draw
-    needs both classes: make positive and negative separate strata.
+    The rate at x is a step function: the largest one at a false positive rate <= x. Make positive
+    and negative separate strata: a draw that lacks a class, which then only patients with images of
+    both can cause, gives NaN.
     """
     ranked = rank_scores(scores, is_positive)
     areas, precisions, rates = [], [], []
@@ -135,7 +143,7 @@ def bootstrap_classification(
         precisions.append(_average_precision(positive, negative))
         for tp, fp in zip(positive, negative, strict=True):
             reached = np.searchsorted(fp, false_positive_rates * fp[-1] + 1e-9, side="right")
-            rates.append(np.concatenate(([0.0], tp / tp[-1]))[reached])
+            rates.append(np.concatenate(([0.0], _ratio(tp, tp[-1:])))[reached])
     return ClassificationDraws(
         np.concatenate(areas), np.concatenate(precisions), np.array(rates, dtype=np.float64)
     )

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 DRAWS = 2000
 _DRAWS_AT_ONCE = 250
+# Weights made at once where nobody says how many: a chunk that stays in the processor's cache.
+_WEIGHTS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,14 @@ class PatientBootstrap:
         """Number of patients drawn from."""
         return self._n_patients
 
-    def weights(self, at_once: int = _DRAWS_AT_ONCE) -> Iterator[NDArray[np.float64]]:
-        """Chunks (b, n) of how often each draw contains each image, ``n_draws`` rows in all."""
+    def weights(self, at_once: int | None = None) -> Iterator[NDArray[np.float64]]:
+        """Chunks (b, n) of how often each draw contains each image, ``n_draws`` rows in all.
+
+        ``at_once``: rows of a chunk; it has no effect on the draws.
+        """
+        if at_once is None:
+            at_once = _WEIGHTS_AT_ONCE // len(self._patient_of_image)
+            at_once = min(max(at_once, 1), _DRAWS_AT_ONCE)
         children = np.random.SeedSequence(self.seed).spawn(len(self._members))
         generators = [np.random.default_rng(child) for child in children]
         for start in range(0, self.n_draws, at_once):
@@ -68,14 +76,18 @@ class PatientBootstrap:
 
 
 def percentile_interval(draws: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Percentile interval of bootstrap draws (b,)."""
+    """Percentile interval of bootstrap draws (b,); undefined ones (NaN) are left out."""
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    low, high = np.quantile(draws[np.isfinite(draws)], [tail, 1.0 - tail])
     return Interval(low=float(low), high=float(high))
 
 
 def two_sided_p(differences: NDArray[np.float64]) -> float:
-    """Two-sided bootstrap p value of a difference, at least 1 / (draws + 1)."""
-    below = int((differences <= 0).sum())
-    above = int((differences >= 0).sum())
-    return min(1.0, 2.0 * (min(below, above) + 1) / (len(differences) + 1))
+    """Two-sided bootstrap p value of a difference, at least 1 / (draws + 1).
+
+    Undefined draws (NaN) are left out.
+    """
+    defined = differences[np.isfinite(differences)]
+    below = int((defined <= 0).sum())
+    above = int((defined >= 0).sum())
+    return min(1.0, 2.0 * (min(below, above) + 1) / (len(defined) + 1))

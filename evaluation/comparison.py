@@ -1,9 +1,10 @@
 """Paired differences between two runs on the same test images, b minus a.
 
 Both runs are resampled with the same patients, so their difference has an interval of its own.
-AUROC is also compared with DeLong's test where there is one image per patient. The primary
-comparisons of a pair are AUROC and the FROC score of every finding by paired bootstrap on the
-student; their p values are corrected together after Holm.
+AUROC is also compared with DeLong's test where there is one image per patient, and the FROC score
+with a permutation test. The primary comparisons of a pair are AUROC and the FROC score of every
+finding by paired bootstrap on the student; their p values are corrected together after Holm. All
+other p values stand uncorrected.
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from evaluation.auroc import auroc, average_precision, bootstrap_classification
 from evaluation.bootstrap import DRAWS, Interval, percentile_interval, two_sided_p
 from evaluation.delong import compare_aurocs
-from evaluation.evaluate import count_froc, test_images
-from evaluation.finding_metrics import Resampling, false_positive_rows, froc_draws
-from evaluation.froc import FALSE_POSITIVE_RATIOS, froc_curve
-from evaluation.scored_run import INPUT_TABLES, ScoredRun, listed
+from evaluation.evaluate import test_images
+from evaluation.froc import FALSE_POSITIVE_RATIOS, FrocCounts, froc_curve
+from evaluation.froc_metrics import false_positive_rows, froc_bootstrap, froc_draws
+from evaluation.map_counts import count_pixels
+from evaluation.metric import Resampling
+from evaluation.permutation import permutation_p
+from evaluation.scored_run import INPUT_TABLES, ScoredImages, ScoredRun, listed
 from warehouse_schema.errors import EvaluationError
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import RUN_COMPARISONS
+from warehouse_schema.tables.evaluation import RUN_COMPARISONS
 
 AUROC_PROTOCOL = "test/all/whole/student"
 FROC_PROTOCOL = "test/R+N/whole/student"
@@ -36,10 +40,11 @@ class Comparison:
     finding: str
     metric: str
     difference: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
     p_value: float
     p_value_holm: float | None
+    n_corrected: int | None
     method: str
     protocol: str
 
@@ -53,6 +58,18 @@ class PairedDraws:
     protocol: str
     difference: float
     draws: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FindingPair:
+    """One finding's test images as both runs score them.
+
+    ``froc``: the images of the FROC with both runs' counts; None without maps or boxes.
+    """
+
+    finding: str
+    images: tuple[ScoredImages, ScoredImages]
+    froc: tuple[ScoredImages, tuple[FrocCounts, FrocCounts]] | None
 
 
 @dataclass(frozen=True)
@@ -87,11 +104,9 @@ def compare_runs(
     resampling = Resampling(n_draws=n_bootstrap, seed=seed)
     rows: list[Comparison] = []
     for finding in first.findings:
-        rows.extend(
-            _bootstrap_row(draws) for draws in paired_draws(first, second, finding, resampling)
-        )
-        delong_row = _delong_row(first, second, finding)
-        rows.extend([] if delong_row is None else [delong_row])
+        pair = finding_pair(first, second, finding)
+        rows.extend(_bootstrap_row(draws) for draws in paired_draws(pair, resampling))
+        rows.extend([*_delong_rows(pair), *_permutation_rows(pair, resampling)])
     rows = holm_corrected(rows)
     table = pa.Table.from_pylist(
         [{"run_id_a": run_id_a, "run_id_b": run_id_b, **vars(row)} for row in rows],
@@ -130,7 +145,8 @@ def mean_difference(
     for run_id_a, run_id_b in run_id_pairs:
         first, second = open_pair(store=store, run_id_a=run_id_a, run_id_b=run_id_b)
         for finding in first.findings:
-            for draws in paired_draws(first, second, finding, resampling):
+            pair = finding_pair(first, second, finding)
+            for draws in paired_draws(pair, resampling):
                 collected.setdefault((finding, draws.metric), []).append(draws)
     generator = np.random.default_rng(np.random.SeedSequence([seed, len(run_id_pairs)]))
     results = []
@@ -179,54 +195,63 @@ def open_pair(*, store: Store, run_id_a: str, run_id_b: str) -> tuple[ScoredRun,
     return first, second
 
 
-def paired_draws(
-    first: ScoredRun, second: ScoredRun, finding: str, resampling: Resampling
-) -> list[PairedDraws]:
-    """Differences of AUROC, average precision and, where there are maps and boxes, FROC score."""
+def finding_pair(first: ScoredRun, second: ScoredRun, finding: str) -> FindingPair:
+    """The scores and counts of one finding from both runs.
+
+    Raises:
+        EvaluationError: As :func:`evaluation.evaluate.evaluate_run`.
+    """
     images = [test_images(run, finding, "student") for run in (first, second)]
-    positive = images[0].is_positive
-    bootstrap = resampling.of(images[0], positive)
+    counted = [
+        count_pixels(run, chosen, finding)
+        for run, chosen in zip((first, second), images, strict=True)
+    ]
+    froc = None
+    if counted[0] is not None and counted[1] is not None:
+        froc = counted[0][0], (counted[0][1], counted[1][1])
+    return FindingPair(finding, (images[0], images[1]), froc)
+
+
+def paired_draws(pair: FindingPair, resampling: Resampling) -> list[PairedDraws]:
+    """Differences of AUROC, average precision and, where there are maps and boxes, FROC score."""
+    positive = pair.images[0].is_positive
+    bootstrap = resampling.of(pair.images[0], positive)
     draws_a, draws_b = (
         bootstrap_classification(chosen.scores, positive, bootstrap, np.zeros(0))
-        for chosen in images
+        for chosen in pair.images
     )
-    area_a, area_b = (auroc(chosen.scores, positive) for chosen in images)
-    precision_a, precision_b = (average_precision(chosen.scores, positive) for chosen in images)
+    area_a, area_b = (auroc(chosen.scores, positive) for chosen in pair.images)
+    precision_a, precision_b = (average_precision(i.scores, positive) for i in pair.images)
     results = [
         PairedDraws(
-            finding, "auroc", AUROC_PROTOCOL, area_b - area_a, draws_b.auroc - draws_a.auroc
+            pair.finding, "auroc", AUROC_PROTOCOL, area_b - area_a, draws_b.auroc - draws_a.auroc
         ),
         PairedDraws(
-            finding,
+            pair.finding,
             "average_precision",
             AUROC_PROTOCOL,
             precision_b - precision_a,
             draws_b.average_precision - draws_a.average_precision,
         ),
     ]
-    counted = [
-        count_froc(run, chosen, finding)
-        for run, chosen in zip((first, second), images, strict=True)
-    ]
-    scores, draws = [], []
-    for pair in counted:
-        if pair is None:
-            return results
-        chosen, counts = pair
-        rows = false_positive_rows(chosen, "R+N")
-        has_box = np.bincount(counts.box_rows, minlength=counts.n_images) > 0
-        recalls = froc_draws(
+    if pair.froc is None:
+        return results
+    images, both = pair.froc
+    rows = false_positive_rows(images, "R+N")
+    scores = [froc_curve(counts, false_positive_rows=rows).score() for counts in both]
+    draws = [
+        froc_draws(
             counts,
-            resampling.of(chosen, has_box),
+            froc_bootstrap(images, counts, resampling),
             FALSE_POSITIVE_RATIOS,
             rows=rows,
             denominator="whole_image",
-        )
-        scores.append(froc_curve(counts, false_positive_rows=rows).score())
-        draws.append(recalls.mean(axis=1))
+        ).mean(axis=1)
+        for counts in both
+    ]
     results.append(
         PairedDraws(
-            finding, "froc_score", FROC_PROTOCOL, scores[1] - scores[0], draws[1] - draws[0]
+            pair.finding, "froc_score", FROC_PROTOCOL, scores[1] - scores[0], draws[1] - draws[0]
         )
     )
     return results
@@ -243,42 +268,85 @@ def holm_corrected(rows: list[Comparison]) -> list[Comparison]:
     running = 0.0
     for rank, index in enumerate(sorted(primary, key=lambda index: rows[index].p_value)):
         running = max(running, min(1.0, rows[index].p_value * (len(primary) - rank)))
-        corrected[index] = replace(rows[index], p_value_holm=running)
+        corrected[index] = replace(rows[index], p_value_holm=running, n_corrected=len(primary))
     return corrected
 
 
 def _bootstrap_row(paired: PairedDraws) -> Comparison:
     interval = percentile_interval(paired.draws)
-    return Comparison(
-        finding=paired.finding,
-        metric=paired.metric,
+    return _row(
+        paired.finding,
+        paired.metric,
+        "paired bootstrap",
         difference=paired.difference,
-        ci_low=interval.low,
-        ci_high=interval.high,
+        interval=interval,
         p_value=two_sided_p(paired.draws),
-        p_value_holm=None,
-        method="paired bootstrap",
-        protocol=paired.protocol,
     )
 
 
-def _delong_row(first: ScoredRun, second: ScoredRun, finding: str) -> Comparison | None:
-    images = [test_images(run, finding, "student") for run in (first, second)]
-    positive = images[0].is_positive
-    is_one_each = len(set(images[0].patient_ids)) == len(images[0].patient_ids)
-    if not is_one_each or min(int(positive.sum()), int((~positive).sum())) < 2:
-        return None
-    result = compare_aurocs(images[0].scores, images[1].scores, positive)
+def _delong_rows(pair: FindingPair) -> list[Comparison]:
+    """DeLong's test; none where patients have several images or a class has fewer than two."""
+    positive = pair.images[0].is_positive
+    if not pair.images[0].is_one_each or min(int(positive.sum()), int((~positive).sum())) < 2:
+        return []
+    result = compare_aurocs(pair.images[0].scores, pair.images[1].scores, positive)
+    return [
+        _row(
+            pair.finding,
+            "auroc",
+            "DeLong",
+            difference=result.difference,
+            interval=result.interval,
+            p_value=result.p_value,
+        )
+    ]
+
+
+def _permutation_rows(pair: FindingPair, resampling: Resampling) -> list[Comparison]:
+    """The permutation test of the FROC score; it has no interval."""
+    if pair.froc is None:
+        return []
+    images, (first, second) = pair.froc
+    p_value = permutation_p(
+        first,
+        second,
+        patient_ids=images.patient_ids,
+        seed=resampling.seed,
+        n_draws=resampling.n_draws,
+    )
+    difference = froc_curve(second).score() - froc_curve(first).score()
+    return [
+        _row(
+            pair.finding,
+            "froc_score",
+            "permutation",
+            difference=difference,
+            interval=None,
+            p_value=p_value,
+        )
+    ]
+
+
+def _row(
+    finding: str,
+    metric: str,
+    method: str,
+    *,
+    difference: float,
+    interval: Interval | None,
+    p_value: float,
+) -> Comparison:
     return Comparison(
         finding=finding,
-        metric="auroc",
-        difference=result.difference,
-        ci_low=result.interval.low,
-        ci_high=result.interval.high,
-        p_value=result.p_value,
+        metric=metric,
+        difference=difference,
+        ci_low=None if interval is None else interval.low,
+        ci_high=None if interval is None else interval.high,
+        p_value=p_value,
         p_value_holm=None,
-        method="DeLong",
-        protocol=AUROC_PROTOCOL,
+        n_corrected=None,
+        method=method,
+        protocol=FROC_PROTOCOL if metric == "froc_score" else AUROC_PROTOCOL,
     )
 
 

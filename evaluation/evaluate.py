@@ -1,30 +1,44 @@
 """Evaluate one run: predictions, labels and boxes in, numbers and curves into the warehouse."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from evaluation.bootstrap import DRAWS
-from evaluation.finding_metrics import (
-    CurvePoint,
-    Metric,
-    Resampling,
+from evaluation.calibration import CalibrationMap
+from evaluation.calibration_metrics import CalibrationPoint, calibrate
+from evaluation.classification_metrics import (
+    Prevalences,
     auroc_images,
+    chosen_thresholds,
     classification_metrics,
-    froc_metrics,
-    froc_rows,
     operating_metrics,
-    subset_of,
 )
-from evaluation.froc import FrocCounter, FrocCounts, distinct_centre_scores
-from evaluation.scored_run import INPUT_TABLES, ScoredImages, ScoredRun, listed
-from warehouse_schema.errors import EvaluationError
+from evaluation.froc_metrics import froc_metrics, lesion_metrics, undefined_froc
+from evaluation.map_counts import MapCounts, count_maps
+from evaluation.metric import CurvePoint, Metric, Resampling
+from evaluation.result_rows import curve_rows, knot_rows, number_rows
+from evaluation.scored_run import INPUT_TABLES, ScoredImages, ScoredRun
+from evaluation.subgroup_metrics import SubgroupMetric, SubgroupSource, subgroup_metrics
+from evaluation.subgroups import Attributes, box_sizes, read_attributes
+from warehouse_schema.errors import ArgumentError, EvaluationError
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, FROC_POINTS, ROC_POINTS
+from warehouse_schema.table import Table
+from warehouse_schema.tables.evaluation import (
+    CALIBRATION_MAPS,
+    CALIBRATION_POINTS,
+    EVALUATION_REPORTS,
+    FROC_POINTS,
+    LESION_FROC_POINTS,
+    ROC_POINTS,
+    SUBGROUP_METRICS,
+)
 
 AUROC_IMAGES = ("all", "N only")
+CURVE_TABLES = (ROC_POINTS, FROC_POINTS, LESION_FROC_POINTS)
 
 
 @dataclass(frozen=True)
@@ -40,15 +54,20 @@ class EvaluationSummary:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class FindingResult:
-    """All rows of one finding and one network."""
+    """All rows of one finding and one network; curves by the name of their table."""
 
     finding: str
-    metrics: list[Metric]
-    roc_points: list[CurvePoint]
-    froc_points: list[CurvePoint]
-    notes: list[str]
+    network: str
+    metrics: list[Metric] = field(default_factory=list)
+    curves: dict[str, list[CurvePoint]] = field(
+        default_factory=lambda: {table.name: [] for table in CURVE_TABLES}
+    )
+    subgroups: list[SubgroupMetric] = field(default_factory=list)
+    calibration: list[CalibrationPoint] = field(default_factory=list)
+    maps: dict[str, CalibrationMap] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def evaluate_run(
@@ -57,35 +76,48 @@ def evaluate_run(
     run_id: str,
     n_bootstrap: int = DRAWS,
     seed: int = 0,
+    prevalence: float | None = None,
     progress: Progress = SILENT,
 ) -> EvaluationSummary:
     """Compute every metric of a run on its test split and write them in one commit.
 
     Rows of an earlier evaluation of the run are replaced. An image whose label for a finding is
-    uncertain or excluded is left out for that finding.
+    uncertain or excluded is left out for that finding. ``prevalence``: a share of positives that
+    PPV and NPV are given for beside the test split's own and the hospital's.
 
     Raises:
+        ArgumentError: The prevalence is not between 0 and 1.
         EvaluationError: The run is unknown; a test image has no prediction (listed by pseudonym);
             a prediction is for an image outside the fold, NaN or unlike its map; a finding has no
-            positive or no negative test image; maps have different sizes.
+            positive or no negative test image; maps have different sizes; a box has no image.
     """
+    if prevalence is not None and not 0.0 < prevalence < 1.0:
+        raise ArgumentError(
+            f"prevalence: {prevalence} arrived; a share of positive films above 0 and below 1 is "
+            "needed, for example 0.02."
+        )
     run = ScoredRun(store=store, run_id=run_id)
     resampling = Resampling(n_draws=n_bootstrap, seed=seed)
     progress.start("evaluate", len(run.networks) * len(run.findings))
     results = []
-    for network in run.networks:
-        for finding in run.findings:
-            results.append(evaluate_finding(run, finding, network, resampling))
+    for finding in run.findings:
+        attributes = read_attributes(store=store, run=run, finding=finding)
+        prevalences = Prevalences(run.prevalence(finding), prevalence)
+        for network in run.networks:
+            result = FindingResult(finding=finding, network=network)
+            _fill(result, run, attributes, resampling, prevalences)
+            results.append(result)
             progress.advance(finding=finding, network=network)
     progress.finish()
-    configuration = {"run_id": run_id, "n_bootstrap": n_bootstrap, "seed": seed}
+    configuration = {
+        "run_id": run_id,
+        "n_bootstrap": n_bootstrap,
+        "seed": seed,
+        "prevalence": prevalence,
+    }
     with store.commit(stage="evaluate", configuration=configuration, run_id=run_id) as commit:
         commit.uses(*INPUT_TABLES, at=run.version)
-        for table, rows in (
-            (EVALUATION_REPORTS, _report_rows(run_id, results)),
-            (ROC_POINTS, _roc_rows(run_id, results)),
-            (FROC_POINTS, _froc_rows(run_id, results)),
-        ):
+        for table, rows in _result_tables(run_id, results):
             commit.replace(table, rows, where={"run_id": run_id})
     return EvaluationSummary(
         run_id=run_id,
@@ -98,59 +130,125 @@ def evaluate_run(
     )
 
 
-def evaluate_finding(
-    run: ScoredRun, finding: str, network: str, resampling: Resampling
-) -> FindingResult:
-    """Every number of one finding and one network on the run's test split."""
+def _fill(
+    result: FindingResult,
+    run: ScoredRun,
+    attributes: Attributes,
+    resampling: Resampling,
+    prevalences: Prevalences,
+) -> None:
+    """Every number of one finding and one network on the run's test split.
+
+    Subgroups are those of the student, the primary network.
+    """
+    finding, network = result.finding, result.network
     test = test_images(run, finding, network)
-    metrics: list[Metric] = []
-    roc: list[CurvePoint] = []
-    notes: list[str] = []
+    _add_classification(result, test, resampling)
+    threshold = _add_operating_points(result, run, test, resampling, prevalences)
+    counts = count_maps(run, test, finding)
+    _add_froc(result, test, counts, resampling)
+    for source in sorted(set(test.sources)) if len(set(test.sources)) > 1 else ():
+        _add_source(result, test, counts, resampling, source)
+    if network == run.networks[0]:
+        sizes = box_sizes(run, counts.images, finding) if counts else np.zeros(0, dtype=np.str_)
+        source_of = SubgroupSource(test, attributes, threshold, counts, sizes, network, resampling)
+        result.subgroups = subgroup_metrics(source_of)
+
+
+def _add_classification(result: FindingResult, test: ScoredImages, resampling: Resampling) -> None:
     for name in AUROC_IMAGES:
         chosen = auroc_images(test, name)
         if chosen.is_positive.all():
-            notes.append(f"{finding}: no image of subset N, so AUROC against N only is left out")
+            result.notes.append(
+                f"{result.finding}: no image of subset N, so AUROC against N only is left out"
+            )
             continue
         rows, points = classification_metrics(
-            chosen, name=name, network=network, resampling=resampling
+            chosen, name=name, network=result.network, resampling=resampling
         )
-        metrics.extend(rows)
-        roc.extend(points)
-    if run.has_split(network=network, split="validation"):
-        validation = run.images(finding=finding, network=network, split="validation")
-        metrics.extend(operating_metrics(test, validation, network=network))
-    else:
-        notes.append(f"{finding}: no validation predictions, so no operating points")
-    for source in sorted(set(test.sources)) if len(set(test.sources)) > 1 else ():
-        alone = subset_of(test, test.sources == source)
-        metrics.extend(_source_metrics(run, finding, alone, network, resampling))
-    counted = count_froc(run, test, finding)
-    if counted is None:
-        notes.append(f"{finding}: no boxes or no score maps in the test split, so no FROC")
-        metrics.append(_undefined_froc(test, network))
-        return FindingResult(finding, metrics, roc, [], notes)
-    images, counts = counted
-    rows, froc = froc_metrics(images, counts, network=network, resampling=resampling)
-    return FindingResult(finding, [*metrics, *rows], roc, froc, notes)
+        result.metrics += rows
+        result.curves[ROC_POINTS.name] += points
 
 
-def _source_metrics(
-    run: ScoredRun, finding: str, alone: ScoredImages, network: str, resampling: Resampling
-) -> list[Metric]:
+def _add_operating_points(
+    result: FindingResult,
+    run: ScoredRun,
+    test: ScoredImages,
+    resampling: Resampling,
+    prevalences: Prevalences,
+) -> float | None:
+    """Operating points and calibration, both from validation; returns the threshold of youden."""
+    network = result.network
+    if not run.has_split(network=network, split="validation"):
+        result.notes.append(
+            f"{result.finding}: no validation predictions, so no operating points and no "
+            "calibration"
+        )
+        return None
+    validation = run.images(finding=result.finding, network=network, split="validation")
+    thresholds = chosen_thresholds(validation)
+    result.metrics += operating_metrics(
+        test, thresholds, network=network, resampling=resampling, prevalences=prevalences
+    )
+    calibration = calibrate(test, validation, network=network, resampling=resampling)
+    result.metrics += calibration.metrics
+    result.calibration, result.maps = calibration.points, calibration.maps
+    if not thresholds:
+        result.notes.append(
+            f"{result.finding}: validation lacks positive or negative images, so no operating "
+            "points and no calibration"
+        )
+    return thresholds.get("youden")
+
+
+def _add_froc(
+    result: FindingResult, test: ScoredImages, counts: MapCounts | None, resampling: Resampling
+) -> None:
+    network = result.network
+    if counts is None:
+        result.notes.append(
+            f"{result.finding}: no boxes or no score maps in the test split, so no FROC"
+        )
+        result.metrics.append(undefined_froc(test, network=network, resampling=resampling))
+        return
+    images = counts.images
+    for table, (rows, points) in (
+        (FROC_POINTS, froc_metrics(images, counts.pixels, network=network, resampling=resampling)),
+        (
+            LESION_FROC_POINTS,
+            lesion_metrics(images, counts.peaks, network=network, resampling=resampling),
+        ),
+    ):
+        result.metrics += rows
+        result.curves[table.name] += points
+
+
+def _add_source(
+    result: FindingResult,
+    test: ScoredImages,
+    counts: MapCounts | None,
+    resampling: Resampling,
+    source: str,
+) -> None:
     """AUROC and FROC on the test images of one source; what is undefined there is left out."""
-    metrics: list[Metric] = []
-    source = str(alone.sources[0])
-    if alone.is_positive.any() and not alone.is_positive.all():
-        metrics += classification_metrics(
+    network = result.network
+    alone = test.subset(test.sources == source)
+    if alone.has_both_classes:
+        result.metrics += classification_metrics(
             alone, name=source, network=network, resampling=resampling
         )[0]
-    counted = count_froc(run, alone, finding)
-    if counted is not None:
-        images, counts = counted
-        metrics += froc_metrics(
-            images, counts, network=network, resampling=resampling, source=source
+    if counts is None:
+        return
+    rows = counts.images.sources == source
+    pixels = counts.pixels.subset(rows)
+    if len(pixels.box_scores):
+        result.metrics += froc_metrics(
+            counts.images.subset(rows),
+            pixels,
+            network=network,
+            resampling=resampling,
+            source=source,
         )[0]
-    return metrics
 
 
 def test_images(run: ScoredRun, finding: str, network: str) -> ScoredImages:
@@ -170,83 +268,21 @@ def test_images(run: ScoredRun, finding: str, network: str) -> ScoredImages:
     return test
 
 
-def count_froc(
-    run: ScoredRun, test: ScoredImages, finding: str
-) -> tuple[ScoredImages, FrocCounts] | None:
-    """The images of the FROC and their counts; None without boxes or without maps.
-
-    Raises:
-        EvaluationError: A score is not the maximum of its map.
-    """
-    if not test.has_maps:
-        return None
-    n_boxes = np.array([len(run.boxes.get((image_id, finding), [])) for image_id in test.image_ids])
-    images = subset_of(test, froc_rows(test, n_boxes))
-    has_box = np.array([(image_id, finding) in run.boxes for image_id in images.image_ids])
-    if not has_box.any():
-        return None
-    boxed = run.walk(images, np.flatnonzero(has_box), finding)
-    counter = FrocCounter(distinct_centre_scores(boxed))
-    for image in run.walk(images, np.arange(len(images.image_ids)), finding):
-        counter.add(image)
-    counts = counter.counts()
-    unlike = np.flatnonzero(counts.maximum_scores != images.scores)
-    if len(unlike):
-        raise EvaluationError(
-            f"predictions of run {run.run_id}: {len(unlike)} scores of {finding} are not the "
-            f"maximum of their map's valid area: {listed([images.image_ids[i] for i in unlike])}. "
-            "Run `ribline predict` again."
-        )
-    return images, counts
-
-
-def _undefined_froc(test: ScoredImages, network: str) -> Metric:
-    n_negative = int((test.subsets == "N").sum())
-    return Metric("froc_score", f"test/R+N/whole/{network}", None, None, None, 0, n_negative)
-
-
-def _report_rows(run_id: str, results: list[FindingResult]) -> pa.Table:
-    rows = [
-        {"run_id": run_id, "finding": result.finding, **vars(metric)}
+def _result_tables(run_id: str, results: list[FindingResult]) -> Iterator[tuple[Table, pa.Table]]:
+    """Every result table with the run's rows."""
+    for table, name in (
+        (EVALUATION_REPORTS, "metrics"),
+        (SUBGROUP_METRICS, "subgroups"),
+        (CALIBRATION_POINTS, "calibration"),
+    ):
+        numbers = ((result.finding, row) for result in results for row in getattr(result, name))
+        yield table, number_rows(table, run_id, numbers)
+    for table in CURVE_TABLES:
+        points = ((result.finding, p) for result in results for p in result.curves[table.name])
+        yield table, curve_rows(table, run_id, points)
+    maps = (
+        (result.finding, result.network, name, fitted)
         for result in results
-        for metric in result.metrics
-    ]
-    return pa.Table.from_pylist(rows, schema=EVALUATION_REPORTS.schema)
-
-
-def _roc_rows(run_id: str, results: list[FindingResult]) -> pa.Table:
-    rows = [
-        {
-            **_point_row(run_id, result.finding, point),
-            "false_positive_rate": point.x,
-            "true_positive_rate": point.y,
-        }
-        for result in results
-        for point in result.roc_points
-    ]
-    return pa.Table.from_pylist(rows, schema=ROC_POINTS.schema)
-
-
-def _froc_rows(run_id: str, results: list[FindingResult]) -> pa.Table:
-    rows = [
-        {
-            **_point_row(run_id, result.finding, point),
-            "false_positive_ratio": point.x,
-            "recall": point.y,
-        }
-        for result in results
-        for point in result.froc_points
-    ]
-    return pa.Table.from_pylist(rows, schema=FROC_POINTS.schema)
-
-
-def _point_row(run_id: str, finding: str, point: CurvePoint) -> dict[str, object]:
-    return {
-        "run_id": run_id,
-        "finding": finding,
-        "protocol": point.protocol,
-        "point_number": point.point_number,
-        "threshold": point.threshold,
-        "ci_low": point.ci_low,
-        "ci_high": point.ci_high,
-    }
+        for name, fitted in result.maps.items()
+    )
+    yield CALIBRATION_MAPS, knot_rows(CALIBRATION_MAPS, run_id, maps)

@@ -14,8 +14,8 @@ Recall at a ratio is a step function: the largest recall at a false positive rat
 interpolated.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ Denominator = Literal["whole_image", "valid_area"]
 FALSE_POSITIVE_RATIOS: NDArray[np.float64] = np.arange(1, 11) / 100.0
 # Two different ratios of 65,843 maps of 1024 x 1024 pixels differ by at least 1.4e-11, and rounding
 # moves a ratio by less than 1e-15: so this slack makes "<=" exact.
-_RATIO_SLACK = 1e-12
+RATIO_SLACK = 1e-12
 _COLUMNS_PER_PRODUCT = 512
 
 
@@ -62,6 +62,48 @@ class FrocCounts:
         """Number of images."""
         return len(self.image_px)
 
+    @property
+    def has_box(self) -> NDArray[np.bool_]:
+        """Whether each image has a box, (n,)."""
+        result: NDArray[np.bool_] = np.bincount(self.box_rows, minlength=self.n_images) > 0
+        return result
+
+    def subset(self, rows: NDArray[np.bool_]) -> "FrocCounts":
+        """The counts of a mask of the images (n,), with their boxes."""
+        place = np.cumsum(rows) - 1
+        is_kept = rows[self.box_rows]
+        return replace(
+            self.with_boxes(is_kept),
+            box_rows=place[self.box_rows[is_kept]],
+            outside_counts=self.outside_counts[rows],
+            image_px=self.image_px[rows],
+            valid_px=self.valid_px[rows],
+            maximum_scores=self.maximum_scores[rows],
+        )
+
+    def with_boxes(self, is_kept: NDArray[np.bool_]) -> "FrocCounts":
+        """The same images with a mask of their boxes (m,); the others stay no false positives."""
+        return replace(self, box_rows=self.box_rows[is_kept], box_scores=self.box_scores[is_kept])
+
+    @classmethod
+    def joined(cls, parts: Sequence["FrocCounts"]) -> "FrocCounts":
+        """Counts of several sets of images one after the other, taken at the same thresholds."""
+        thresholds = parts[0].thresholds
+        if not all(np.array_equal(part.thresholds, thresholds) for part in parts):
+            raise ValueError("counts can be joined only when their thresholds are the same")
+        starts = np.cumsum([0, *(part.n_images for part in parts[:-1])])
+        return cls(
+            thresholds=thresholds,
+            box_rows=np.concatenate(
+                [part.box_rows + start for part, start in zip(parts, starts, strict=True)]
+            ),
+            box_scores=np.concatenate([part.box_scores for part in parts]),
+            outside_counts=np.concatenate([part.outside_counts for part in parts]),
+            image_px=np.concatenate([part.image_px for part in parts]),
+            valid_px=np.concatenate([part.valid_px for part in parts]),
+            maximum_scores=np.concatenate([part.maximum_scores for part in parts]),
+        )
+
     def denominators(self, denominator: Denominator) -> NDArray[np.float64]:
         """Pixels that each image's false positives are divided by, (n,)."""
         pixels = self.image_px if denominator == "whole_image" else self.valid_px
@@ -81,7 +123,7 @@ class FrocCurve:
 
     def recall_at(self, ratios: NDArray[np.float64]) -> NDArray[np.float64]:
         """Largest recall at a false positive ratio <= each of ``ratios``, same shape."""
-        reached = np.searchsorted(self.false_positive_ratios, ratios + _RATIO_SLACK, side="right")
+        reached = np.searchsorted(self.false_positive_ratios, ratios + RATIO_SLACK, side="right")
         return self.recalls[reached - 1]
 
     def score(self) -> float:
@@ -203,7 +245,9 @@ def resampled_points(
         columns = slice(start, start + _COLUMNS_PER_PRODUCT)
         chunk = counts.outside_counts[:, columns][rows].astype(np.float64)
         ratios[:, columns] = scaled @ chunk
-    ratios /= selected.sum(axis=1, keepdims=True) * (pixels[0] if one_size else 1.0)
+    total = selected.sum(axis=1, keepdims=True) * (pixels[0] if one_size else 1.0)
+    ratios[total[:, 0] == 0] = np.nan
+    np.divide(ratios, total, out=ratios, where=total > 0)
     return recalls, ratios
 
 
@@ -215,10 +259,15 @@ def resampled_recalls(
     rows: NDArray[np.bool_],
     denominator: Denominator = "whole_image",
 ) -> NDArray[np.float64]:
-    """Recall at each wanted false positive ratio for resamples of the images, (b, r)."""
+    """Recall at each wanted false positive ratio for resamples of the images, (b, r).
+
+    NaN for a resample without an image whose false positives count.
+    """
     recalls, ratios = resampled_points(counts, weights, rows=rows, denominator=denominator)
     with_origin = np.concatenate([np.zeros((len(weights), 1)), recalls], axis=1)
     reached = np.stack(
-        [np.searchsorted(row, ratios_wanted + _RATIO_SLACK, side="right") for row in ratios]
+        [np.searchsorted(row, ratios_wanted + RATIO_SLACK, side="right") for row in ratios]
     )
-    return np.take_along_axis(with_origin, reached, axis=1)
+    found = np.take_along_axis(with_origin, reached, axis=1)
+    found[np.isnan(ratios).any(axis=1)] = np.nan
+    return found

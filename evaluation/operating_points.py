@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from evaluation.auroc import roc_curve
-from evaluation.bootstrap import Interval
+from evaluation.bootstrap import Interval, PatientBootstrap
 
 OperatingPointName = Literal["youden", "sensitivity_90", "specificity_90"]
 OPERATING_POINTS: tuple[OperatingPointName, ...] = ("youden", "sensitivity_90", "specificity_90")
@@ -31,6 +31,17 @@ class OperatingCounts:
         """Share of negative images that are not called."""
         return self.true_negative / (self.true_negative + self.false_positive)
 
+    def shares(self) -> dict[str, tuple[int, int]]:
+        """Successes and trials of sensitivity, specificity, PPV and NPV."""
+        tp, fn = self.true_positive, self.false_negative
+        tn, fp = self.true_negative, self.false_positive
+        return {
+            "sensitivity": (tp, tp + fn),
+            "specificity": (tn, tn + fp),
+            "ppv": (tp, tp + fp),
+            "npv": (tn, tn + fn),
+        }
+
     def sensitivity_interval(self) -> Interval:
         """Wilson interval of the sensitivity."""
         return wilson_interval(self.true_positive, self.true_positive + self.false_negative)
@@ -38,6 +49,13 @@ class OperatingCounts:
     def specificity_interval(self) -> Interval:
         """Wilson interval of the specificity."""
         return wilson_interval(self.true_negative, self.true_negative + self.false_positive)
+
+
+@dataclass(frozen=True)
+class OperatingDraws:
+    """Bootstrap draws of each share at t thresholds, (b, t); NaN where it is undefined."""
+
+    shares: dict[str, NDArray[np.float64]]
 
 
 def choose_threshold(
@@ -73,6 +91,52 @@ def operating_counts(
         true_negative=int((~called & ~is_positive).sum()),
         false_positive=int((called & ~is_positive).sum()),
     )
+
+
+def operating_draws(
+    scores: NDArray[np.generic],
+    is_positive: NDArray[np.bool_],
+    thresholds: NDArray[np.float64],
+    bootstrap: PatientBootstrap,
+) -> OperatingDraws:
+    """Sensitivity, specificity, PPV and NPV of thresholds (t,) in every draw over images (n,)."""
+    called = np.asarray(scores, dtype=np.float64)[:, None] >= thresholds
+    positive = np.asarray(is_positive, dtype=bool)
+    hits = (called & positive[:, None]).astype(np.float64)
+    alarms = (called & ~positive[:, None]).astype(np.float64)
+    tp, fp, n_positive, n_images = [], [], [], []
+    for weights in bootstrap.weights():
+        tp.append(weights @ hits)
+        fp.append(weights @ alarms)
+        n_positive.append(weights @ positive.astype(np.float64))
+        n_images.append(weights.sum(axis=1))
+    true, false = np.concatenate(tp), np.concatenate(fp)
+    positives = np.concatenate(n_positive)[:, None]
+    negatives = np.concatenate(n_images)[:, None] - positives
+    return OperatingDraws(
+        {
+            "sensitivity": _ratio(true, positives),
+            "specificity": _ratio(negatives - false, negatives),
+            "ppv": _ratio(true, true + false),
+            "npv": _ratio(negatives - false, negatives - false + positives - true),
+        }
+    )
+
+
+def predictive_values(
+    sensitivity: NDArray[np.float64], specificity: NDArray[np.float64], prevalence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """PPV and NPV at a prevalence by Bayes' rule, same shape; NaN where nothing is called so."""
+    hits, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    misses, passes = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return _ratio(hits, hits + alarms), _ratio(passes, passes + misses)
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    part, whole = np.broadcast_arrays(part, whole)
+    shares = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Interval:

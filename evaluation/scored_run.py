@@ -15,8 +15,9 @@ from warehouse_schema.pixel_shards import open_array
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
 from warehouse_schema.tables.annotation import CONSENSUS_BOXES
-from warehouse_schema.tables.imaging import IMAGE_PIXELS
+from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
+from warehouse_schema.tables.records import PATIENTS
 from warehouse_schema.tables.runs import PREDICTIONS, TRAINING_RUNS
 
 INPUT_TABLES: tuple[Table, ...] = (
@@ -26,6 +27,8 @@ INPUT_TABLES: tuple[Table, ...] = (
     IMAGE_LABELS,
     CONSENSUS_BOXES,
     IMAGE_PIXELS,
+    IMAGES,
+    PATIENTS,
 )
 _LISTED = 10
 
@@ -60,6 +63,10 @@ class Geometry:
         side = self.scale * factor
         return x, y, x + box["width_px"] * side, y + box["height_px"] * side
 
+    def box_area(self, box: dict[str, float]) -> float:
+        """Area of a source box in square pixels of the cached film."""
+        return box["width_px"] * box["height_px"] * self.scale**2
+
     def valid_area(self, frame_px: int) -> ValidArea:
         """Every pixel of a square frame that lies, at least in part, on the film."""
         factor = frame_px / self.size_px
@@ -92,6 +99,34 @@ class ScoredImages:
     def has_maps(self) -> bool:
         """True where every image has a score map."""
         return all(place is not None for place in self.map_places)
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return len(set(self.patient_ids))
+
+    @property
+    def is_one_each(self) -> bool:
+        """True where there is one image per patient."""
+        return self.n_patients == len(self.patient_ids)
+
+    @property
+    def has_both_classes(self) -> bool:
+        """True where there is a positive and a negative image."""
+        return bool(self.is_positive.any() and not self.is_positive.all())
+
+    def subset(self, rows: NDArray[np.bool_]) -> "ScoredImages":
+        """The images of a row mask (n,)."""
+        chosen = np.flatnonzero(rows)
+        return ScoredImages(
+            image_ids=[self.image_ids[row] for row in chosen],
+            patient_ids=[self.patient_ids[row] for row in chosen],
+            subsets=self.subsets[chosen],
+            sources=self.sources[chosen],
+            is_positive=self.is_positive[chosen],
+            scores=self.scores[chosen],
+            map_places=[self.map_places[row] for row in chosen],
+        )
 
 
 class ScoredRun:
@@ -163,6 +198,21 @@ class ScoredRun:
                 for row in rows
             ],
         )
+
+    def prevalence(self, finding: str) -> float | None:
+        """Share of positives among the fold's labelled images of the sources trained on.
+
+        The cohort holds one film per patient, whatever its split: this is the hospital's own
+        prevalence, where a test split may be of other sources too. None without a labelled image.
+        """
+        sources = {image.source for image in self.cohort.values() if image.split == "train"}
+        labels = [
+            self.labels.get((image.image_id, finding))
+            for image in self.cohort.values()
+            if image.source in sources
+        ]
+        n_positive, n_negative = labels.count("positive"), labels.count("negative")
+        return n_positive / (n_positive + n_negative) if n_positive + n_negative else None
 
     def has_split(self, *, network: str, split: str) -> bool:
         """True where the network has predictions in a split."""
@@ -316,7 +366,16 @@ def _boxes(
     store: Store, ids: set[str], at: int | None
 ) -> dict[tuple[str, str], list[dict[str, float]]]:
     boxes: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for row in store.read(CONSENSUS_BOXES, at=at).to_pylist():
+    rows = store.read(CONSENSUS_BOXES, at=at).to_pylist()
+    images = set(store.read(IMAGES, columns=["image_id"], at=at).column(0).to_pylist())
+    strangers = {row["image_id"] for row in rows} - images
+    if strangers:
+        raise EvaluationError(
+            f"consensus_boxes: the boxes of {len(strangers)} images have no image in the "
+            f"warehouse: {listed(strangers)}. Ingest these films, or run `ribline import-boxes` "
+            "and `ribline build-cohort` again."
+        )
+    for row in rows:
         if row["image_id"] in ids:
             boxes.setdefault((row["image_id"], row["finding"]), []).append(row)
     return boxes

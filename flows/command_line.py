@@ -15,7 +15,9 @@ from flows.commands import (
     hospital,
     installation,
     labelling,
+    prediction,
     privacy,
+    reproduction,
     review,
     upkeep,
     warehouse,
@@ -70,10 +72,14 @@ for panel, name, function in (
     (RECORDS, "review-sample", review.review_sample),
     (RECORDS, "review-import", review.review_import),
     (DETECTOR, "train", experiments.train),
-    (DETECTOR, "predict", experiments.predict),
+    (DETECTOR, "predict", prediction.predict),
     (DETECTOR, "evaluate", experiments.evaluate),
+    (DETECTOR, "summarise-folds", experiments.summarise_folds),
     (DETECTOR, "report", experiments.report),
+    (DETECTOR, "model-card", prediction.model_card),
+    (DETECTOR, "export-model", prediction.export_model),
     (WAREHOUSE, "sql", warehouse.sql),
+    (WAREHOUSE, "publish", warehouse.publish),
     (WAREHOUSE, "prune-cache", hospital.prune_cache),
     (WAREHOUSE, "explain", review.explain),
     (WAREHOUSE, "code-listing", review.code_listing),
@@ -85,6 +91,7 @@ for panel, name, function in (
     (OTHER, "label-notes", labelling.label_notes),
 ):
     app.command(name, rich_help_panel=panel)(function)
+app.add_typer(reproduction.reproduce, name="reproduce", rich_help_panel=DETECTOR)
 
 
 upkeep_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")

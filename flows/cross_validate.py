@@ -1,4 +1,4 @@
-"""Prefect flow cross-validate: train-aals on every fold, and the mean differences."""
+"""Prefect flow cross-validate: train-aals on every fold, the folds' means and mean differences."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import Field
 
 from flows import tasks
 from flows.artifacts import publish_differences
+from flows.recipe_parameters import MethodName, RecipeName, Seed
 from flows.run_names import training_name
-from flows.train_aals import RecipeName, Seed, train_aals
+from flows.train_aals import train_aals
 
 
 @flow(
@@ -24,12 +25,14 @@ def cross_validate(
     n_folds: Annotated[int, Field(ge=1, le=20, description="Folds to train, from 0.")] = 5,
     seed: Seed = None,
     recipe: RecipeName = None,
-    method: str = "aals",
+    method: MethodName = "aals",
 ) -> list[list[str]]:
     """Train, evaluate and compare both methods on every fold; returns the pairs of run_ids."""
     pairs = [
         train_aals(fold=fold, seed=seed, recipe=recipe, method=method) for fold in range(n_folds)
     ]
+    for run_ids in zip(*pairs, strict=True):
+        tasks.summarise_folds(list(run_ids))
     differences = tasks.mean_differences(pairs)
     publish_differences("cross-validate", title=f"{method} minus supervised", rows=differences)
     return pairs

@@ -104,8 +104,13 @@ def run_demo(
     return DemoResult(settings=settings, run_ids=run_ids, report_path=report_path)
 
 
-def prepare_home(*, folder: Path, seed: int) -> Settings:
+def prepare_home(*, folder: Path, seed: int, recipe_name: str = RECIPE) -> Settings:
     """Make the demo's home: its folders, its key and its ``ribline.toml``.
+
+    Args:
+        folder: New or empty folder.
+        seed: Seed in the home's settings; the pseudonym key is derived from it.
+        recipe_name: Recipe in the home's settings.
 
     Raises:
         ArgumentError: The folder holds something, or cannot be made.
@@ -121,7 +126,10 @@ def prepare_home(*, folder: Path, seed: int) -> Settings:
     key_path.touch(mode=0o600)
     key_path.write_text(f"{key}\n", encoding="utf-8")
     text = CONFIGURATION.format(
-        hospital=HOSPITAL_FOLDER, recipe=RECIPE, size_px=recipe(RECIPE).image_size_px, seed=seed
+        hospital=HOSPITAL_FOLDER,
+        recipe=recipe_name,
+        size_px=recipe(recipe_name).image_size_px,
+        seed=seed,
     )
     (folder / CONFIGURATION_NAME).write_text(text, encoding="utf-8")
     return load_settings(home=folder, is_environment_used=False)
@@ -134,15 +142,19 @@ def write_synthetic_hospital(
     seed: int,
     is_paper_proportions: bool = False,
     is_records_only: bool = False,
+    boxed_share: float | None = None,
     n_processes: int = 1,
     progress: Progress = SILENT,
 ) -> Counts:
     """Write a synthetic hospital into a new folder; returns its counts.
 
+    ``boxed_share`` is the share of its positives that readers boxed, where it is not the usual.
+
     Raises:
         ArgumentError: The folder holds something.
     """
     from etl.synthetic_hospital.hospital import write_hospital
+    from etl.synthetic_hospital.population import Proportions
 
     refuse_filled_folder("DIR", folder)
     return stages.counts(
@@ -154,6 +166,7 @@ def write_synthetic_hospital(
             is_records_only=is_records_only,
             n_processes=n_processes,
             progress=progress,
+            proportions=None if boxed_share is None else Proportions(boxed_share=boxed_share),
         )
     )
 

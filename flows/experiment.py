@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def train_pair(
             settings,
             method=name,
             fold=fold,
-            initial_run_id=run_ids[0] if run_ids else None,
+            initial_run_id=initial_run_of(name, run_ids),
             progress=progress,
         )
         stages.predict(settings, run_id=run_id, progress=progress)
@@ -51,6 +52,22 @@ def train_pair(
     supervised, trained = run_ids
     stages.compare(settings, run_id_a=supervised, run_id_b=trained, progress=progress)
     return TrainedPair(supervised_run_id=supervised, method_run_id=trained)
+
+
+def initial_run_of(method: str, run_ids: Sequence[str]) -> str | None:
+    """The supervised run, where the method starts from it; supervised after supervised goes on.
+
+    Args:
+        method: Method by name.
+        run_ids: Runs of the pair so far: none, or the supervised one.
+
+    Raises:
+        ArgumentError: No such method.
+    """
+    from training.methods import method_named
+
+    starts_from_run = method_named(method).needs_initial_run or method == SUPERVISED
+    return run_ids[0] if run_ids and starts_from_run else None
 
 
 def train_from_start(
@@ -67,8 +84,8 @@ def train_from_start(
         settings: Values in force; recipe and seed among them.
         method: Method by name.
         fold: Cross-validation fold.
-        initial_run_id: Run to start from; the newest supervised run of this fold, seed and
-            recipe by default.
+        initial_run_id: Run to start from; the supervised run of the same recipe, seed, fold and
+            data by default.
         progress: Listener.
 
     Returns:
@@ -80,17 +97,33 @@ def train_from_start(
     """
     from training.methods import method_named
 
-    if not method_named(method).needs_initial_run:
-        initial = None if initial_run_id is None else stages.require_run(settings, initial_run_id)
-    elif initial_run_id is not None:
-        initial = stages.require_run(settings, initial_run_id)
-    else:
-        initial = stages.newest_run(
-            settings, method=SUPERVISED, fold=fold, is_same_experiment=True
-        ) or stages.train(settings, method=SUPERVISED, fold=fold, progress=progress)
+    initial = None if initial_run_id is None else stages.require_run(settings, initial_run_id)
+    if initial is None and method_named(method).needs_initial_run:
+        initial = stages.train(settings, method=SUPERVISED, fold=fold, progress=progress)
     return stages.train(
         settings, method=method, fold=fold, initial_run_id=initial, progress=progress
     )
+
+
+def runs_of_folds(settings: Settings, *, method: str) -> list[str]:
+    """The newest run of every fold, of one method, with the recipe and seed in force.
+
+    Raises:
+        EvaluationError: There is none.
+    """
+    from warehouse_schema.tables.runs import TRAINING_RUNS
+
+    where = {"method": method, "recipe": settings.recipe, "seed": settings.seed}
+    runs = stages.open_store(settings).read(TRAINING_RUNS, where=where).to_pylist()
+    runs.sort(key=lambda run: (run["started_datetime"], run["run_id"]))
+    newest = {run["fold"]: run["run_id"] for run in runs}
+    run_ids = [newest[fold] for fold in sorted(newest)]
+    if not run_ids:
+        raise EvaluationError(
+            f"--method: there is no run of {method} with recipe {settings.recipe} and seed "
+            f"{settings.seed}. Train one with `ribline train`, or name runs with --run."
+        )
+    return run_ids
 
 
 def reported_runs(settings: Settings) -> list[str]:
@@ -99,7 +132,8 @@ def reported_runs(settings: Settings) -> list[str]:
     Raises:
         EvaluationError: No run has been evaluated.
     """
-    from warehouse_schema.tables.runs import EVALUATION_REPORTS, TRAINING_RUNS
+    from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
+    from warehouse_schema.tables.runs import TRAINING_RUNS
 
     store = stages.open_store(settings)
     evaluated = set(store.read(EVALUATION_REPORTS, columns=["run_id"])["run_id"].to_pylist())

@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -23,7 +23,9 @@ from warehouse_schema.errors import ConfigurationError
 
 PREFIX = "RIBLINE_"
 CONFIGURATION_NAME = "ribline.toml"
-SECRET_NAMES = frozenset({"database_url", "pseudonym_key", "pacs_password", "pacs_token"})
+SECRET_NAMES = frozenset(
+    {"database_url", "publish_url", "pseudonym_key", "pacs_password", "pacs_token"}
+)
 OTHER_VARIABLES = frozenset({"RIBLINE_CONFIG", "RIBLINE_SHARED_DATA", "RIBLINE_SHOW_ERRORS"})
 NAMES = Annotated[tuple[str, ...], NoDecode]
 
@@ -78,6 +80,13 @@ class Settings(BaseSettings):
     recipe: str = Field("paper", description="Training recipe by name.")
     recipe_overrides: dict[str, Any] = Field({}, description="Fields of the recipe to change.")
     n_bootstrap: int = Field(2000, ge=100, description="Bootstrap samples of an interval.")
+    prevalence: float | None = Field(
+        None, gt=0, lt=1, description="Share of positive films that PPV and NPV are also given for."
+    )
+    publish_url: SecretStr | None = Field(
+        None, description="Reporting database (SQLAlchemy URL) that results are published to."
+    )
+    publish_url_file: Path | None = Field(None, description="File that holds publish_url.")
     n_annotations: int = Field(808, ge=1, description="Images in the annotation worklist.")
     n_processes: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Processes of ingest."
@@ -114,7 +123,7 @@ class Settings(BaseSettings):
         """A value as ``ribline doctor`` shows it: secrets masked."""
         value = getattr(self, name)
         if name in SECRET_NAMES and (value is not None or self._is_from_secret_file(name)):
-            is_url = name == "database_url" and value is not None
+            is_url = name in {"database_url", "publish_url"} and value is not None
             return masked_url(value.get_secret_value()) if is_url else MASK
         if isinstance(value, tuple):
             return ", ".join(value)
@@ -162,6 +171,12 @@ class Settings(BaseSettings):
             {**self._origins, **{name: f"--{name.replace('_', '-')}" for name in given}}
         )
         return changed
+
+    def with_recipe_changes(self, changes: Mapping[str, object]) -> Self:
+        """The same settings with more fields of the recipe changed."""
+        if not changes:
+            return self
+        return self.replaced(recipe_overrides={**self.recipe_overrides, **changes})
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]

@@ -74,11 +74,17 @@ def relabel_stage(stage: str) -> Counts:
 @task(task_run_name="train {method}, fold {fold}")
 @known_errors_only
 def train(
-    method: str, fold: int, seed: int | None, recipe: str | None, initial_run_id: str | None = None
+    method: str,
+    fold: int,
+    seed: int | None,
+    recipe: str | None,
+    initial_run_id: str | None = None,
+    *,
+    changes: dict[str, object] | None = None,
 ) -> str:
-    """Train one run; returns its run_id."""
+    """Train one run, with some fields of the recipe changed; returns its run_id."""
     return stages.train(
-        settings_with(seed, recipe),
+        settings_with(seed, recipe).with_recipe_changes(changes or {}),
         method=method,
         fold=fold,
         initial_run_id=initial_run_id,
@@ -119,6 +125,13 @@ def write_report(run_ids: list[str]) -> str:
 def choose_run(run_id: str | None) -> str:
     """The run named, or the newest one."""
     return stages.require_run(load_settings(), run_id)
+
+
+@task(task_run_name="summarise folds")
+@known_errors_only
+def summarise_folds(run_ids: list[str]) -> None:
+    """One method over its folds into ``fold_summaries``."""
+    stages.summarise_folds(load_settings(), run_ids=run_ids, progress=log_progress())
 
 
 @task(task_run_name="mean differences")

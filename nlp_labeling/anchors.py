@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MINIMUM_EDIT_LENGTH = 8
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(NamedTuple):
     """A finding or site word in a sentence; ``names`` are the definitions it serves."""
 
     start: int
@@ -23,8 +22,7 @@ class Anchor:
     rule_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One finding at one site: the pair of anchors and how they were joined."""
 
     name: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nlp_labeling.anchors import Anchor, Target
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import ACUITY_CATEGORIES, Rule, RuleSet, phrase_key, phrase_pattern
 from nlp_labeling.targets import TargetFinder
 
@@ -31,12 +33,13 @@ _ORDINALS = {
 }
 _CHINESE = {word: number for number, word in enumerate("一二三四五六七八九十", start=1)}
 _ONE = (
-    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?![\d./]\d|\s*(?:mm|cm|years?|yrs?|months?|days?|%|%))|"
+    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?!\d|[./]\d|\s*(?:mm|cm|years?|yrs?|months?|days?|%|%))|"
     rf"{'|'.join(_ORDINALS)}|(?<=第)[一二三四五六七八九十]{{1,2}}|(?<=[至到、和及與-])[一二三四五六七八九十]{{1,2}}(?=[根支]?肋|[、至到]))"
 )
 _NUMBERS = re.compile(
-    rf"(?<![a-z0-9.])(#?\s?{_ONE})(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
+    rf"(?=[#\s\dfsetn一-鿿])(?<![a-z0-9.])(#?\s?(?=[\dfsetn一-鿿])(?:{_ONE}))(?:\s*(?:-|~|to|through|thru|至|到)\s*(?:the\s+)?(第?{_ONE}))?"
 )
+_NUMBERED_BEHIND = re.compile(r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*")
 _LIST_NUMBER = re.compile(r"\d{1,2}[.)](?!\d)")
 _QUANTITY = re.compile(r"\s*(?:left|right|rib fractures|old|acute|displaced)?\s*(?:rib|ribs)?\s*$")
 _JOINT = re.compile(r"(?<![a-z])(?:and|or|plus|&)(?![a-z])")
@@ -58,10 +61,10 @@ _DENIAL = re.compile(r"(?<![a-z])(?:no|not|without|lack)(?![a-z])|無|未")
 _LONGEST_REMARK = 120
 _SIDE_REACH = 60
 _DISPLACEMENT_REACH = 45
+AttributeCue = tuple[int, int, Rule]
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What a mention says beyond its assertion; rule ids are those of acuity and displacement."""
 
     laterality: str
@@ -82,7 +85,7 @@ class AttributeRules:
             for rule in rules.of(*ACUITY_CATEGORIES, "displaced", "nondisplaced")
             for phrase in rule.phrases
         }
-        self._cues = re.compile(phrase_pattern(self._by_phrase))
+        self._cues = Phrases(self._by_phrase)
         filler = phrase_pattern(rules.words["filler"])
         link = rf"\s|[-,(]|{phrase_pattern(rules.words['age_link'])}"
         self._linked = re.compile(rf"(?:{link})*+")
@@ -90,17 +93,24 @@ class AttributeRules:
         # A word behind a cue that is none of these is what the cue speaks of: "old granuloma".
         follower = "|".join(re.escape(word) for word in rules.words["age_follower"])
         self._other_noun = re.compile(rf"\s+(?!(?:{follower}|x+)(?![a-z]))[a-z]")
-        self._sides = {
-            side: re.compile(rf"(?:{phrase_pattern(rules.words[side])})(?!/)")
-            for side in ("left", "right", "bilateral")
-        }
+        self._sides = re.compile(
+            "|".join(
+                rf"(?P<{side}>(?:{phrase_pattern(rules.words[side])})(?!/))"
+                for side in ("bilateral", "left", "right")
+            )
+        )
 
-    def read(self, sentence: str, target: Target, anchors: list[Anchor]) -> Attributes:
-        """The attributes of one target of a folded sentence."""
-        cues = [
+    def cues(self, sentence: str) -> list[AttributeCue]:
+        """Start, end and rule of the words for acuity and displacement in a folded sentence."""
+        return [
             (match.start(), match.end(), self._by_phrase[phrase_key(match.group())])
             for match in self._cues.finditer(sentence)
         ]
+
+    def read(
+        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[AttributeCue]
+    ) -> Attributes:
+        """The attributes of one target of a folded sentence; ``cues`` are those of the sentence."""
         acuity, acuity_rule = self._acuity(sentence, target, anchors, cues)
         displacement, displacement_rule = self._displacement(sentence, target, anchors, cues)
         return Attributes(
@@ -136,7 +146,7 @@ class AttributeRules:
         sentence: str,
         target: Target,
         anchors: list[Anchor],
-        cues: list[tuple[int, int, Rule]],
+        cues: Sequence[AttributeCue],
     ) -> tuple[str, str]:
         found: list[tuple[bool, bool, int, int, str, str]] = []
         for start, end, rule in cues:
@@ -201,7 +211,7 @@ class AttributeRules:
         sentence: str,
         target: Target,
         anchors: list[Anchor],
-        cues: list[tuple[int, int, Rule]],
+        cues: Sequence[AttributeCue],
     ) -> tuple[str, str]:
         low = max(
             (a.end for a in anchors if a.kind == "finding" and a.end <= target.start), default=0
@@ -234,11 +244,8 @@ class AttributeRules:
         return "bilateral" if "bilateral" in sides or len(sides) > 1 else sides.pop()
 
     def _sides_in(self, sentence: str, low: int, high: int) -> set[str]:
-        return {
-            side
-            for side, pattern in self._sides.items()
-            if low < high and pattern.search(sentence, low, high)
-        }
+        found = self._sides.finditer(sentence, low, max(low, high))
+        return {match.lastgroup for match in found if match.lastgroup}
 
     def _rib_numbers(self, sentence: str, target: Target, anchors: list[Anchor]) -> tuple[int, ...]:
         if target.name not in self._numbered:
@@ -253,12 +260,7 @@ class AttributeRules:
                 near = self._finder.lists.is_loose_filler(sentence[match.end() : site.start])
             else:
                 gap = sentence[site.end : match.start()] if match.start() >= site.end else "x x"
-                near = (
-                    re.fullmatch(
-                        r"[\s,:(#]*(?:numbers?\s|nos?\.?\s)?(?:(?:\d|and|&|th|-|,)|\s)*", gap
-                    )
-                    is not None
-                )
+                near = _NUMBERED_BEHIND.fullmatch(gap) is not None
             if near:
                 numbers.update(_range(match.group(1), match.group(2)))
         return tuple(sorted(number for number in numbers if 1 <= number <= 12))

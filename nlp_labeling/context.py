@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import (
     CONTEXT_CATEGORIES,
     END_MARK,
@@ -31,8 +32,7 @@ _RAISED_BY = re.compile(
 _DENIED_NOUN_WORDS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """A phrase of one or more rules, found in a sentence."""
 
     start: int
@@ -40,8 +40,7 @@ class Cue:
     rules: tuple[Rule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """The verdict on one target. ``scope`` runs from cue to target; rule ids in firing order."""
 
     assertion: str
@@ -68,7 +67,7 @@ class ContextRules:
                 key = phrase_key(phrase)
                 known[key] = (*known.get(key, ()), rule)
         phrases = [p for rule in rules.of(*CONTEXT_CATEGORIES) for p in rule.phrases]
-        self._pattern = re.compile(phrase_pattern(dict.fromkeys(phrases)))
+        self._phrases = Phrases(dict.fromkeys(phrases))
         self._stops = {
             rule.id: re.compile(phrase_pattern(rule.stops_at))
             for rule in rules.rules
@@ -78,7 +77,7 @@ class ContextRules:
     def cues(self, sentence: str) -> list[Cue]:
         """The longest cues of a folded sentence, left to right, without overlap."""
         found = []
-        for match in self._pattern.finditer(sentence):
+        for match in self._phrases.finditer(sentence):
             rules = self._rules_of(match.group())
             if self._at_end and _CLAUSE_END.match(sentence, match.end()):
                 rules = (*rules, *self._at_end.get(phrase_key(match.group()), ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -110,14 +110,24 @@ class Vocabularies(_Section):
         return {name: codes for name, codes in names.items() if codes is not None}
 
 
+Reason = Literal["accession", "contains", "window"]
+
+
 class LinkageSection(_Section):
-    """The window around the study."""
+    """The window around the study, and the names of ``etl.cohorts.linkage`` that order stays."""
 
     hours_before_study: Hours
     hours_after_study: Hours
     closed_days_before_negative: Hours
-    prefer: list[Text]
-    ties: list[Text]
+    prefer: list[Reason]
+    ties: list[Literal["nearest", "latest_start", "earliest_start"]]
+
+    @field_validator("prefer")
+    @classmethod
+    def _names_each(cls, value: list[Reason]) -> list[Reason]:
+        if sorted(value) != sorted(get_args(Reason)):
+            raise ValueError(f"give {', '.join(get_args(Reason))}, each once")
+        return value
 
 
 class Weights(_Section):

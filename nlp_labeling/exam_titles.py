@@ -15,12 +15,16 @@ from nlp_labeling.targets import TargetFinder
 
 _LONGEST_TITLE = 120
 _HEAD = 1500
-_LINE = re.compile(r"[^\n]*")
 _TITLE_END = re.compile(r"[.:;](?=\s|$)")
 _NEXT_HEADING = re.compile(
     r"\s+(?:(?:clinical|brief)\s+(?:history|indication|information|details|notes)|history|"
     r"indications?|"
     r"findings?|comparison|technique|impression|report|reason(?: for (?:exam|examination|study))?)$"
+)
+_HEADING_ENDS = (
+    *("history", "indication", "indications", "information", "details", "notes", "finding"),
+    *("findings", "comparison", "technique", "impression", "report", "reason", "exam"),
+    *("examination", "study"),
 )
 _HEADING = re.compile(
     r"[ \t*#_]*(?:exam(?:ination)?|study|procedure|technique|views?|exam type|"
@@ -71,17 +75,17 @@ class ExamTitles:
         end = min(start + _LONGEST_TITLE, len(note))
         heading = _HEADING.match(note, start, end)
         begin = heading.end() if heading else start
-        line = _LINE.match(note, begin, end)
-        if line is None or (line.end() == end and end < len(note) and note[end] != "\n"):
-            stop = _TITLE_END.search(note, begin, end)
-            if stop is None:
-                return ""
+        line_end = note.find("\n", begin, end)
+        stop = _TITLE_END.search(note, begin, end if line_end < 0 else line_end)
+        if stop is not None:
             text = note[begin : stop.start()]
+        elif line_end < 0 and end < len(note) and note[end] != "\n":
+            return ""
         else:
-            stop = _TITLE_END.search(note, begin, line.end())
-            text = note[begin : stop.start() if stop else line.end()]
-        text = _NEXT_HEADING.sub("", text)
+            text = note[begin : end if line_end < 0 else line_end]
+        if text.endswith(_HEADING_ENDS):
+            text = _NEXT_HEADING.sub("", text)
         if heading is not None:
             return "" if self._finder.hits_finding(text) else text
-        has_view = is_first or self._view.search(text) is not None
-        return text if has_view and self._plain.fullmatch(text) is not None else ""
+        is_plain = self._plain.fullmatch(text) is not None
+        return text if is_plain and (is_first or self._view.search(text)) else ""

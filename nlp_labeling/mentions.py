@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from nlp_labeling.anchors import Anchor, Target, describe_edit
 from nlp_labeling.attributes import AttributeRules, Attributes
 from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, Definitions, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
+from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.note_text import NoteText, fold_note
-from nlp_labeling.rule import ACUITY_CATEGORIES, RuleSet
+from nlp_labeling.rule import RuleSet
 from nlp_labeling.rule_examples import check_own_examples
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
 from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
 from nlp_labeling.targets import TargetFinder
 
-CACHE_SIZE = 20_000
-# No rule asks how large or how old: sentences that differ in that alone are read once.
-_MEASURED = re.compile(r"(?<!\d)\d{1,3}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)")
+CACHE_SIZE = 5_000
+_NOTES_AT_ONCE = 128
+# No rule asks how large, how old or how many hundreds: sentences that differ in that alone are read
+# once. A number of three digits is read as one that no rib has.
+_MEASURED = re.compile(
+    r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)|(?<!\S)[1-9]\d\d(?=[,;.]?(?:\s|\Z))"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Mention:
-    """One finding at one site as a note tells it.
+    """One finding at one site as a note tells it; the caller's own, who may change it.
 
     All positions are characters of the note as given; -1 where there is no cue.
     """
@@ -57,12 +64,23 @@ class Mention:
     rule_ids: tuple[str, ...]
 
 
+class _Outline(NamedTuple):
+    """A note before its sentences are read: those around its hits, and what its title names."""
+
+    note: NoteText
+    hits: list[int]
+    exam_names: tuple[str, ...]
+    is_shared: bool
+    sentences: list[Sentence]
+
+
 class Labeler:
     """Finds mentions of some definitions; holds compiled rules and a bounded cache of sentences."""
 
     def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
         self.definitions = tuple(definitions)
         self.rules = rules
+        self.keyword_pattern = keyword_pattern(definitions)
         self.context = ContextRules(rules)
         self.segmenter = Segmenter(rules)
         self.finder = TargetFinder(definitions, rules)
@@ -75,22 +93,51 @@ class Labeler:
             rule.id for rule in rules.of("negated") if "uncertain" in rule.ignores
         }
         self._past = {rule.id for rule in rules.of("historical")}
-        self._ages_of_operations = {
-            rule.id for rule in rules.of(*ACUITY_CATEGORIES) if "historical" in rule.ignores
-        }
         self._operations = {rule.id for rule in rules.of("historical") if rule.is_weak}
-        self._cache: OrderedDict[tuple[str, Carried], tuple[Mention, ...]] = OrderedDict()
+        remember = lru_cache(maxsize=CACHE_SIZE)
+        self._alone: Callable[[str], tuple[Mention, ...] | None] = remember(self._read_alone)
+        self._within: Callable[[str, Carried], tuple[Mention, ...]] = remember(self.read_sentence)
 
     def mentions(self, text: str) -> list[Mention]:
         """All mentions of a note, in order, with positions in the note as given."""
+        return self._read(self._outline(text))
+
+    @contextmanager
+    def without_memory(self) -> Iterator[None]:
+        """Read every sentence anew within the block: what a benchmark compares with."""
+        remembered = self._alone, self._within
+        self._alone, self._within = (lambda text: None), self.read_sentence
+        try:
+            yield
+        finally:
+            self._alone, self._within = remembered
+
+    def mentions_of(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """The mentions of many notes.
+
+        Some are cut into sentences before the first is read: either work finds its own rules still
+        in the processor's cache.
+        """
+        found: list[list[Mention]] = []
+        with _collector_at_rest():
+            for first in range(0, len(texts), _NOTES_AT_ONCE):
+                outlines = [self._outline(text) for text in texts[first : first + _NOTES_AT_ONCE]]
+                found.extend(self._read(outline) for outline in outlines)
+        return found
+
+    def _outline(self, text: str) -> _Outline:
         note = fold_note(text)
         hits = self.finder.hits(note.folded)
         if not hits:
-            return []
+            return _Outline(note, hits, (), False, [])
         exam_names, is_shared = self.exam_titles.findings(note.folded, hits)
         if exam_names and not is_shared:
             hits = sorted([*hits, *self.finder.site_verdicts.verdict_places(note.folded)])
         sentences = self.segmenter.sentences(note.folded, hits)
+        return _Outline(note, hits, exam_names, is_shared, sentences)
+
+    def _read(self, outline: _Outline) -> list[Mention]:
+        note, hits, exam_names, is_shared, sentences = outline
         found: list[Mention] = []
         carried = NOTHING
         lead = Lead()
@@ -115,7 +162,8 @@ class Labeler:
                 topic.is_shared if topic.names else is_shared,
                 lead.text,
             )
-            mentions = self._of_sentence(text, carried)
+            alone = None if carried.lead else self._alone(text)
+            mentions = self._within(text, carried) if alone is None else alone
             if mentions:
                 carried = Carried(
                     names=tuple(sorted({m.finding for m in mentions if not m.is_hypothetical})),
@@ -144,18 +192,14 @@ class Labeler:
         for index in range(len(found) - latest, len(found)):
             if found[index].acuity == "unknown" and found[index].assertion != "absent":
                 rule_ids = (*found[index].rule_ids, rule_id)
-                found[index] = replace(found[index], acuity=acuity, rule_ids=rule_ids)
+                found[index].acuity, found[index].rule_ids = acuity, rule_ids
         return latest
 
-    def _of_sentence(self, sentence: str, carried: Carried) -> tuple[Mention, ...]:
-        key = (sentence, carried)
-        known = self._cache.get(key)
-        if known is None:
-            known = self.read_sentence(sentence, carried)
-            self._cache[key] = known
-            if len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
-        return known
+    def _read_alone(self, sentence: str) -> tuple[Mention, ...] | None:
+        """As ``read_sentence`` with nothing carried; None where the note around it decides."""
+        anchors = self.finder.anchors(sentence)
+        targets = self.finder.find(sentence, anchors)
+        return self._assessed(sentence, targets, anchors) if targets else None
 
     def read_sentence(self, sentence: str, carried: Carried = NOTHING) -> tuple[Mention, ...]:
         """The mentions of one folded sentence, positions relative to it."""
@@ -173,9 +217,11 @@ class Labeler:
         if not targets:
             return ()
         cues = self.context.cues(sentence)
+        attribute_cues = self._attributes.cues(sentence)
         mentions = []
         for target in targets:
-            mention = self._mention(sentence, target, anchors, cues)
+            attributes = self._attributes.read(sentence, target, anchors, attribute_cues)
+            mention = self._mention(sentence, target, attributes, cues)
             if mention is not None:
                 mentions.append((target, mention))
         return tuple(
@@ -186,15 +232,10 @@ class Labeler:
         )
 
     def _temporality(self, context: Context, attributes: Attributes) -> str:
-        """A fracture that was operated on is seen where its healing is told."""
+        """A fracture that was operated on is seen, as old, wherever the operation stands."""
         past = set(context.rule_ids) & self._past
         is_told = attributes.acuity in ("old", "healing")
-        is_seen = (
-            is_told
-            and past <= self._operations
-            and not self._ages_of_operations & set(attributes.rule_ids)
-        )
-        return "recent" if is_seen else context.temporality
+        return "recent" if is_told and past <= self._operations else context.temporality
 
     def _is_settled(
         self, target: Target, mention: Mention, mentions: Sequence[tuple[Target, Mention]]
@@ -221,10 +262,9 @@ class Labeler:
         return tuple(_in_item(one, shift) for one in self._assessed(joint, targets, anchors))
 
     def _mention(
-        self, sentence: str, target: Target, anchors: list[Anchor], cues: Sequence[Cue]
+        self, sentence: str, target: Target, attributes: Attributes, cues: Sequence[Cue]
     ) -> Mention | None:
         finding, site = target.finding, target.site
-        attributes = self._attributes.read(sentence, target, anchors)
         if target.relation == "normal":
             assertion, rule_ids = "absent", [finding.rule_id]
             context = self.context.assess(sentence, site.start, finding.end, cues)
@@ -282,21 +322,36 @@ class Labeler:
         )
 
 
-@cache
 def labeler(definitions: Definitions | None = None) -> Labeler:
     """The labeler over some definitions (the shipped ones for None), compiled once per process.
 
     Raises:
         ConfigurationError: an example of a hospital's own rule is not read as it says.
     """
-    chosen = load_definitions() if definitions is None else definitions
-    labels = Labeler(chosen, chosen.rules)
+    return _compiled(load_definitions() if definitions is None else definitions)
+
+
+@cache
+def _compiled(definitions: Definitions) -> Labeler:
+    labels = Labeler(definitions, definitions.rules)
     check_own_examples(labels)
     return labels
 
 
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Reading makes no reference cycles: the collector would only walk the rules, at each turn."""
+    is_at_work = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_at_work:
+            gc.enable()
+
+
 def _blanked(match: re.Match[str]) -> str:
-    return "0" * len(match.group())
+    return "999" if match.end() - match.start() == 3 else "0" * len(match.group())
 
 
 def _is_kept(
@@ -340,26 +395,25 @@ def _is_of(mention: Mention, other: Mention) -> bool:
 
 
 def _in_item(mention: Mention, shift: int) -> Mention:
-    """A mention read behind its list's first line, in the item's own positions.
+    """A mention read behind its list's first line, moved to the item's own positions.
 
     It spans the site; a cue that stands in the first line has no place in the item.
     """
     start, end = mention.site_start - shift, mention.site_end - shift
-    is_inside = mention.cue_start >= shift
-    return replace(
-        mention,
-        start=start,
-        end=end,
-        site_start=start,
-        site_end=end,
-        cue_start=mention.cue_start - shift if is_inside else -1,
-        cue_end=mention.cue_end - shift if is_inside else -1,
-        scope_start=min(start, mention.cue_start - shift) if is_inside else -1,
-        scope_end=max(end, mention.cue_end - shift) if is_inside else -1,
-    )
+    mention.start, mention.end = mention.site_start, mention.site_end = start, end
+    if mention.cue_start >= shift:
+        mention.cue_start -= shift
+        mention.cue_end -= shift
+        mention.scope_start = min(start, mention.cue_start)
+        mention.scope_end = max(end, mention.cue_end)
+    else:
+        mention.cue_start = mention.cue_end = mention.scope_start = mention.scope_end = -1
+    return mention
 
 
 def _placed(mention: Mention, sentence: Sentence, note: NoteText) -> Mention:
+    """A copy of a sentence's mention, in the positions of the note as given."""
+
     def place(start: int, end: int) -> tuple[int, int]:
         if start < 0:
             return -1, -1
@@ -369,17 +423,27 @@ def _placed(mention: Mention, sentence: Sentence, note: NoteText) -> Mention:
     site_start, site_end = place(mention.site_start, mention.site_end)
     cue_start, cue_end = place(mention.cue_start, mention.cue_end)
     scope_start, scope_end = place(mention.scope_start, mention.scope_end)
-    rule_ids = (*mention.rule_ids, sentence.rule_id) if sentence.rule_id else mention.rule_ids
-    return replace(
-        mention,
+    return Mention(
+        finding=mention.finding,
         start=start,
         end=end,
+        assertion=mention.assertion,
+        temporality=mention.temporality,
+        experiencer=mention.experiencer,
+        is_hypothetical=mention.is_hypothetical,
+        acuity=mention.acuity,
+        laterality=mention.laterality,
+        rib_numbers=mention.rib_numbers,
+        displacement=mention.displacement,
+        section=sentence.section,
         site_start=site_start,
         site_end=site_end,
         cue_start=cue_start,
         cue_end=cue_end,
         scope_start=scope_start,
         scope_end=scope_end,
-        section=sentence.section,
-        rule_ids=rule_ids,
+        edit=mention.edit,
+        rule_id=mention.rule_id,
+        cue_rule_id=mention.cue_rule_id,
+        rule_ids=(*mention.rule_ids, sentence.rule_id) if sentence.rule_id else mention.rule_ids,
     )

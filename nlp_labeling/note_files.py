@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nlp_labeling.definition import Definitions, load_definitions
-from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import Mention, labeler
 from nlp_labeling.note_source import Note, NoteSource
 from nlp_labeling.note_summary import NOT_MENTIONED, is_counted, summarize_note
@@ -22,6 +22,8 @@ from warehouse_schema.errors import ArgumentError, InputError
 from warehouse_schema.progress import SILENT, Progress
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+_FIELDS = tuple(field.name for field in fields(Mention))
+_values = attrgetter(*_FIELDS)
 
 MENTION_SCHEMA = pa.schema(
     [
@@ -104,7 +106,7 @@ def label_notes(
         for batch in _labelled_batches(notes_in.batches(), chosen, processes):
             report.n_notes += batch.n_notes
             report.n_keyword_notes += batch.n_keyword_notes
-            report.n_mentions += len(batch.mentions)
+            report.n_mentions += batch.mentions.num_rows
             mention_writer.write(batch.mentions)
             summary_writer.write(batch.verdicts)
             progress.advance(batch.n_notes, mentions=float(report.n_mentions))
@@ -123,18 +125,20 @@ def label_texts(
 ) -> list[list[Mention] | None]:
     """The mentions of each text; None where the keyword prefilter already rules the note out."""
     labels = labeler(definitions)
-    pattern = keyword_pattern(labels.definitions)
     column = pa.array(texts, pa.large_string())
-    hits = pc.match_substring_regex(column, pattern).to_pylist()
-    return [labels.mentions(text) if hit else None for text, hit in zip(texts, hits, strict=True)]
+    hits = pc.match_substring_regex(column, labels.keyword_pattern).to_pylist()
+    told = iter(labels.mentions_of([text for text, hit in zip(texts, hits, strict=True) if hit]))
+    return [next(told) if hit else None for hit in hits]
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
+    """What a worker hands back: tables, which pass between processes as they lie in memory."""
+
     n_notes: int
     n_keyword_notes: int
-    mentions: list[dict[str, Any]]
-    verdicts: list[dict[str, str]]
+    mentions: pa.Table
+    verdicts: pa.Table
 
 
 class _Worker:
@@ -173,11 +177,16 @@ def _label_batch(notes: Sequence[Note], definitions: Definitions) -> _Batch:
     rows: list[dict[str, Any]] = []
     verdicts: list[dict[str, str]] = []
     for note, mentions in zip(notes, found, strict=True):
-        told = [asdict(mention) for mention in mentions or ()]
+        told = [dict(zip(_FIELDS, _values(mention), strict=True)) for mention in mentions or ()]
         rows.extend(_mention_row(note.note_id, mention) for mention in told)
         verdicts.extend(_verdict_rows(note.note_id, told, definitions.findings))
     n_keyword_notes = sum(mentions is not None for mentions in found)
-    return _Batch(len(notes), n_keyword_notes, rows, verdicts)
+    return _Batch(
+        len(notes),
+        n_keyword_notes,
+        pa.Table.from_pylist(rows, schema=MENTION_SCHEMA),
+        pa.Table.from_pylist(verdicts, schema=SUMMARY_SCHEMA),
+    )
 
 
 def _verdict_rows(
@@ -212,8 +221,9 @@ def _mention_row(note_id: str, mention: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _quarantine_rows(notes: Sequence[Note]) -> list[dict[str, Any]]:
-    return [{"row": one.row, "note_id": one.note_id, "reason": one.reason} for one in notes]
+def _quarantine_rows(notes: Sequence[Note]) -> pa.Table:
+    rows = [{"row": one.row, "note_id": one.note_id, "reason": one.reason} for one in notes]
+    return pa.Table.from_pylist(rows, schema=QUARANTINE_SCHEMA)
 
 
 def _check_paths(source: Path, target: Path, summary: Path | None) -> None:

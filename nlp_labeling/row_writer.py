@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,18 +38,20 @@ class RowWriter:
             self._open()
         return self
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Append rows."""
-        if self.path is None or not rows:
+    def write(self, rows: pa.Table) -> None:
+        """Append rows of the writer's schema."""
+        if self.path is None or not rows.num_rows:
             return
         if self._sink is None:
             self._open()
-        self.n_rows += len(rows)
+        self.n_rows += rows.num_rows
         with self._told():
             if isinstance(self._sink, io.TextIOBase):
-                self._sink.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+                self._sink.writelines(
+                    json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_pylist()
+                )
             else:
-                self._sink.write_table(pa.Table.from_pylist(list(rows), schema=self._schema))
+                self._sink.write_table(rows)
 
     def finish(self) -> None:
         """Close the file; it still has its partial name."""

@@ -145,12 +145,16 @@ def phrase_pattern(phrases: Iterable[str]) -> str:
         digit = r"\d" if any(phrase[0] == "<" for phrase in bounded) else ""
         parts.append(rf"(?=[{first}{digit}])(?<![a-z0-9])(?:{_trie_pattern(bounded)})")
     if free:
-        parts.append(_trie_pattern(free))
+        # A look at the first character spares trying every branch at every place.
+        first = "".join(re.escape(mark) for mark in sorted({phrase[0] for phrase in free}))
+        parts.append(rf"(?=[{first}])(?:{_trie_pattern(free)})")
     return "|".join(parts) if parts else r"(?!)"
 
 
 def phrase_key(found: str) -> str:
     """What a phrase or its match is called in a dictionary of phrases."""
+    if found.isalnum():
+        return found
     return " ".join(found.removesuffix(END_MARK).split())
 
 

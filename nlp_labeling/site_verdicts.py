@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from nlp_labeling.anchors import Anchor, Target
 from nlp_labeling.definition import Definition
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import RuleSet, expand_phrases, phrase_key, phrase_pattern
 from nlp_labeling.site_lists import LONGEST_GAP, SiteLists
 
@@ -46,7 +47,7 @@ class SiteVerdicts:
         self._stated = re.compile(rf"(?:{lists.step}|{predicate}|{lists.joints})*+")
         past = expand_phrases(rules.words["past_injury"])
         self._past_injury = re.compile(phrase_pattern(past))
-        self._injury = re.compile(phrase_pattern([*past, *expand_phrases(rules.words["injury"])]))
+        self._injury = Phrases([*past, *expand_phrases(rules.words["injury"])])
         self._normal_exam = re.compile(phrase_pattern(expand_phrases(rules.words["normal_exam"])))
         normal = rules.of("normal_site")
         self._normal_rule = {phrase_key(p): rule.id for rule in normal for p in rule.phrases}
@@ -118,7 +119,7 @@ class SiteVerdicts:
         """ "No abnormality of the ribs" denies a fracture, "old rib trauma" tells of one."""
         findings = [anchor for anchor in anchors if anchor.kind == "finding"]
         targets: list[Target] = []
-        for match in self._injury.finditer(sentence) if sites else ():
+        for match in self._injury.finditer(sentence):
             injury = Anchor(match.start(), match.end(), "finding", frozenset(), match.group())
             left = [site for site in sites if site.end <= match.start()]
             right = [site for site in sites if site.start >= match.end()]

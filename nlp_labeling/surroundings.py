@@ -20,7 +20,8 @@ _OF_NUMBERS = re.compile(
     r"\s+of\s+(?:the\s+)?(?:left\s+|right\s+)?(?:\d{1,2}(?:st|nd|rd|th)|first|second|third|fourth|"
     r"fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth)\b"
 )
-_LIMITED = re.compile(r"\b(?:limit|obscur|suboptimal|nondiagnostic|degrad|poorly)")
+_LIMITED = ("limit", "obscur", "suboptimal", "nondiagnostic", "degrad", "poorly")
+_IS_LIMITED = re.compile(rf"\b(?:{'|'.join(_LIMITED)})")
 DEFINITE = re.compile(
     r"(?:^|\s)(?:the|these|this|those|that|both|all)(?:\s+[a-z-]+){0,2}\s+$|該|此"
 )
@@ -86,7 +87,7 @@ class Surroundings:
         """The bones the line is about: those it is headed with, or of which it sees little."""
         sites = self._finder.heading_sites(text)
         is_shared = not sites
-        if not sites and _LIMITED.search(text):
+        if not sites and any(word in text for word in _LIMITED) and _IS_LIMITED.search(text):
             anchors = self._finder.anchors(text)
             sites = anchors if all(one.kind == "site" for one in anchors) else []
         if sites:

@@ -8,18 +8,23 @@ sentence. A site that is another bone or a device wins in the same way, and the 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Sequence
 
 from nlp_labeling.anchors import Anchor, Target, edit_variants
 from nlp_labeling.definition import Definition
+from nlp_labeling.phrases import Phrases
 from nlp_labeling.rule import RuleSet, phrase_key, phrase_pattern
 from nlp_labeling.site_lists import SiteLists
 from nlp_labeling.site_verdicts import SiteVerdicts
 
 OTHER = "other"
 _TOKEN = re.compile(r"[a-z0-9]+|#")
+_ALPHANUMERIC = frozenset(string.ascii_lowercase + string.digits)
+_ONLY_TOKENS = "".join(chr(code) if chr(code) in _ALPHANUMERIC else " " for code in range(128))
 _WORD = re.compile(r"(?<![a-z0-9])[a-z]{6,14}(?![a-z0-9])")
-_ADJECTIVAL = re.compile(r"(?:ed|broken)$")
+_ADJECTIVAL = ("ed", "broken")
+_LINK = re.compile(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:")
 _ENTRY_END = re.compile(r"[,;/|]\s*(?:[a-z]+\s+){0,2}$")
 _HEADING_END = re.compile(r"\s*:|\s+-\s")
 _BULLET = re.compile(r"^[\s*>#=_-]*(?:\(?\d{1,2}[.)]\s*)?")
@@ -43,7 +48,7 @@ class TargetFinder:
     def __init__(self, definitions: Sequence[Definition], rules: RuleSet) -> None:
         self._lexicon: dict[str, Anchor] = {}
         self._fill_lexicon(definitions, rules)
-        self._anchors = re.compile(phrase_pattern(self._lexicon))
+        self._phrases = Phrases(self._lexicon)
         self._variants = edit_variants(self._lexicon)
         ours = [term for term, entry in self._lexicon.items() if entry.names]
         first_words = {token for term in ours for token in _TOKEN.findall(term)[:1]}
@@ -64,7 +69,7 @@ class TargetFinder:
     def hits(self, text: str) -> list[int]:
         """Where a folded note may name a finding, a site or a complete term, misspelt or not."""
         places: list[int] = []
-        for word in self._hit_words.intersection(_TOKEN.findall(text)):
+        for word in self._hit_words.intersection(_words(text)):
             is_edited = word in self._variants
             place = text.find(word)
             while place >= 0:
@@ -95,19 +100,22 @@ class TargetFinder:
             if anchor.kind == "complete"
             for name in sorted(anchor.names)
         )
-        targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
-        targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
-        return sorted(set(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
+        if sites:
+            targets.extend(self.site_verdicts.normal_targets(sentence, sites, anchors))
+            targets.extend(self.site_verdicts.injury_targets(sentence, sites, anchors))
+        if len(targets) < 2:
+            return targets
+        return sorted(dict.fromkeys(targets), key=lambda t: (t.start, t.end, t.name, t.relation))
 
     def anchors(self, sentence: str) -> list[Anchor]:
         """Every finding, site, other site and excluded modifier, misspelt ones included."""
         found = []
-        for match in self._anchors.finditer(sentence):
+        for match in self._phrases.finditer(sentence):
             entry = self._lexicon[phrase_key(match.group())]
             if self._is_not_anatomy(sentence, entry, match.start(), match.end()):
                 continue
             found.append(_at(entry, match))
-        if self._variants:
+        if not self._variants.keys().isdisjoint(_WORD.findall(sentence)):
             for match in _WORD.finditer(sentence):
                 term = self._variants.get(match.group())
                 if term is not None:
@@ -134,7 +142,7 @@ class TargetFinder:
         """The bones in an examination's title, where "ribs" may well stand before "series"."""
         found = (
             _at(self._lexicon[phrase_key(match.group())], match)
-            for match in self._anchors.finditer(title)
+            for match in self._phrases.finditer(title)
         )
         return [a for a in found if a.kind == "site" and a.rule_id != "other-device"]
 
@@ -217,7 +225,7 @@ class TargetFinder:
         right = [site for site in sites if site.start >= finding.end]
         if right and self._is_next_heading(sentence, finding, right[0]):
             right = []
-        is_adjectival = _ADJECTIVAL.search(finding.term) is not None
+        is_adjectival = finding.term.endswith(_ADJECTIVAL)
         compound: list[Anchor] = []
         if left and self.lists.is_filler(sentence[left[-1].end : finding.start]):
             compound = self.lists.expand_left(sentence, left, findings)
@@ -226,7 +234,7 @@ class TargetFinder:
         if right:
             gap = sentence[finding.end : right[0].start]
             is_close = self.lists.is_loose_filler(gap)
-            has_link = re.search(r"\b(?:of|in|involving|at|along|through|to|affecting|on)\b|:", gap)
+            has_link = _LINK.search(gap)
             if is_close and (has_link or not compound or is_heading):
                 owns = not self.lists.is_claimed(sentence, right[0], findings)
                 if owns or has_link or is_adjectival:
@@ -273,6 +281,13 @@ class TargetFinder:
         elif site in right:
             chosen = self.lists.expand_right(sentence, right, findings)
         return [(relation, one) for one in chosen]
+
+
+def _words(text: str) -> list[str]:
+    """The runs of letters and digits of a folded note, and its number signs."""
+    if text.isascii() and "#" not in text:
+        return text.translate(_ONLY_TOKENS).split()
+    return _TOKEN.findall(text)
 
 
 def _at(entry: Anchor, match: re.Match[str], edit: str = "") -> Anchor:

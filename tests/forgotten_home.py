@@ -86,6 +86,10 @@ def fill(home: Path) -> Store:
     write_array(store.home.cache / shard, films)
     maps = store.home.runs / "run-1" / "maps"
     maps.mkdir(parents=True)
+    for picture in ("pseudo_labels/epoch-0001.png", "tensorboard/pictures/events.out.tfevents.1"):
+        path = maps.parent / picture
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"a film")
     write_array(maps / "m.npy", np.stack([np.full((4, 4), 7 + n, np.uint16) for n in range(3)]))
     special: dict[str, Callable[[int], dict[str, Any]]] = {
         "image_pixels": lambda n: {

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -52,11 +53,15 @@ class OrthancServer:
 
     Args:
         folder: Empty folder for configuration, storage and log.
+        tls: What trusts its certificate, where it speaks DICOM over TLS.
         changes: Orthanc settings that differ from the test's defaults.
     """
 
-    def __init__(self, folder: Path, **changes: object) -> None:
+    def __init__(
+        self, folder: Path, *, tls: ssl.SSLContext | None = None, **changes: object
+    ) -> None:
         self._folder = folder
+        self._tls = tls
         self._plugin = require_orthanc()
         self._process: subprocess.Popen[bytes] | None = None
         self.http_port, self.dicom_port, self.receiver_port = free_ports(3)
@@ -66,6 +71,10 @@ class OrthancServer:
     def url(self) -> str:
         """Base URL of its DICOMweb services."""
         return f"http://127.0.0.1:{self.http_port}/dicom-web"
+
+    def change(self, **changes: object) -> None:
+        """Settings that depend on the ports; before ``start``."""
+        self._changes |= changes
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -105,7 +114,12 @@ class OrthancServer:
         contexts = {(each.SOPClassUID, each.file_meta.TransferSyntaxUID) for each in datasets}
         entity = ApplicationEntity("HOSPITAL")
         entity.requested_contexts = [build_context(*each) for each in sorted(contexts)]
-        association = entity.associate("127.0.0.1", self.dicom_port, ae_title=AE_TITLE)
+        association = entity.associate(
+            "127.0.0.1",
+            self.dicom_port,
+            ae_title=AE_TITLE,
+            tls_args=None if self._tls is None else (self._tls, "127.0.0.1"),
+        )
         assert association.is_established
         statuses = [association.send_c_store(each).get("Status") for each in datasets]
         association.release()

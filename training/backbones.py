@@ -153,6 +153,22 @@ def _not_a_pyramid(name: str) -> ConfigurationError:
     )
 
 
+def weights_fingerprint(name: str, weights: str) -> str:
+    """What of a weights file a run depends on: its SHA-256; empty for random weights.
+
+    Args:
+        name: The backbone.
+        weights: As in ``build_backbone``.
+
+    Raises:
+        ConfigurationError: There is no such file.
+    """
+    if weights == "random" or name == LIGHT:
+        return ""
+    path = _weights_path(import_torchvision().models, name, weights)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _blocks(name: str, model: nn.Module) -> list[nn.Module]:
     children = dict(model.named_children())
     if "layer4" in children:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +24,15 @@ from training.augmentation import (
     inverse_affine,
     warp_films,
 )
+from training.augmented_boxes import augmented_boxes
 from training.crops import cut, draw_centres, window_side
 from training.film_dataset import FilmSet
 from training.network import STRIDE, normalise
+from training.processes import ALONE, Processes
 from training.recipe import Recipe
+from training.record_options import record_weights
 from training.sampler import epoch_batches
+from warehouse_schema.errors import ArgumentError, RiblineError, TrainingError
 
 _AHEAD = 2
 
@@ -42,12 +47,16 @@ class Batch:
         valid_cells: True where at least half of a cell shows film, (B, 1, h, w).
         roles: A Role per film and finding, (B, K) int8.
         n_global: Films of the whole step, of which these are a part.
-        labels: 1 positive, 0 negative, -1 uncertain or excluded by record, (B, K) int8.
+        labels: 1 positive, 0 negative, -1 excluded, -2 uncertain by record, (B, K) int8.
         second_view: The films with other grey levels and the same geometry, like ``films``; None
             for methods that need none.
         rows: Each film's number in the training set, (B,).
         geometry: Matrices from the augmented to the plain film, (B, 2, 3) in affine_grid's frame.
         n_steps_done: Optimiser steps of the run before this one.
+        weights: Weight of each positive without boxes by where it was seen, 1 elsewhere, (B, K);
+            None: all 1.
+        boxes: Boxes (m, 4) of each film and finding in the augmented film's pixels; None for
+            methods that need none.
     """
 
     films: Tensor
@@ -60,6 +69,16 @@ class Batch:
     rows: Tensor | None = None
     geometry: Tensor | None = None
     n_steps_done: int = 0
+    weights: Tensor | None = None
+    boxes: list[list[Tensor]] | None = None
+
+    def part(self, n: int) -> Batch:
+        """The first ``n`` films."""
+        fields: dict[str, Any] = {
+            name: value[:n] if isinstance(value, Tensor | list) else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**fields)
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,8 @@ class _Read:
     labels: Tensor
     rows: Tensor
     n_steps_done: int
+    weights: Tensor
+    boxes: list[list[Tensor]] | None
 
 
 class BatchLoader:
@@ -84,9 +105,14 @@ class BatchLoader:
         device: Where batches go.
         crop_px: Side of the windows to train on; None: whole films.
         has_second_view: True adds ``Batch.second_view``.
+        has_boxes: True adds ``Batch.boxes``.
+        processes: Each process gets its part of every step's films.
 
     Attributes:
         waited_s: Seconds the trainer has waited for data.
+
+    Raises:
+        ArgumentError: A step has fewer films than there are processes.
     """
 
     def __init__(
@@ -98,6 +124,8 @@ class BatchLoader:
         device: torch.device,
         crop_px: int | None = None,
         has_second_view: bool = False,
+        has_boxes: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self._films = films
         self._recipe = recipe
@@ -105,18 +133,35 @@ class BatchLoader:
         self._device = device
         self._crop_px = crop_px
         self._has_second_view = has_second_view
+        self._has_boxes = has_boxes
+        self._processes = processes
         self._is_positive = films.subsets != "N"
+        self._weights = record_weights(films, recipe)
         self.waited_s = 0.0
+        fewest = min(len(rows) for rows in self._order(1))
+        if fewest < processes.count:
+            raise ArgumentError(
+                f"processes: got {processes.count}, but a step has {fewest} films. Start at most "
+                f"{fewest} processes, or use a larger batch_size or more films."
+            )
 
     def __len__(self) -> int:
         """Training films."""
         return len(self._films)
 
-    def steps(self, epoch: int, *, first_step: int = 0) -> Iterator[list[Batch]]:
-        """The micro-batches of each step of an epoch, from ``first_step`` on."""
-        order = epoch_batches(
+    def _order(self, epoch: int) -> list[NDArray[np.intp]]:
+        return epoch_batches(
             self._recipe, is_positive=self._is_positive, seed=self._seed, epoch=epoch
         )
+
+    def steps(self, epoch: int, *, first_step: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of each step of an epoch, from ``first_step`` on.
+
+        Raises:
+            WarehouseError: A film is missing from the cache, or altered.
+            TrainingError: The thread that reads films ended.
+        """
+        order = self._order(epoch)
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead: list[Future[list[_Read]]] = []
             for step in range(first_step, len(order) + _AHEAD):
@@ -130,8 +175,18 @@ class BatchLoader:
 
     def _finish(self, future: Future[list[_Read]]) -> list[Batch]:
         started = time.perf_counter()
-        parts = future.result()
+        error = future.exception()
         self.waited_s += time.perf_counter() - started
+        if isinstance(error, RiblineError):
+            raise error
+        if error is not None:
+            # Its text may name a file or hold data; its kind says enough.
+            raise TrainingError(
+                f"data: the thread that reads films ended ({type(error).__name__}). Start the same "
+                "command again: it goes on from the last checkpoint. If it ends again, look at "
+                "free memory and at the disk of the cache."
+            ) from None
+        parts = future.result()
         return [self._to_device(part) for part in parts]
 
     def _read_step(
@@ -142,10 +197,16 @@ class BatchLoader:
         centres = None
         if self._crop_px is not None:
             centres = draw_centres(self._films, rows, crop_px=self._crop_px, **counter)
+        boxes = None
+        if self._has_boxes:
+            boxes = augmented_boxes(
+                self._films, rows, draws, centres=centres, size_px=self._crop_px
+            )
         size = self._recipe.micro_batch_size or len(rows)
+        first, last = self._processes.part(len(rows))
         parts = []
-        for start in range(0, len(rows), size):
-            stop = start + size
+        for start in range(first, last, size):
+            stop = min(start + size, last)
             films, masks = self._pixels(
                 rows[start:stop], None if centres is None else centres[start:stop]
             )
@@ -160,6 +221,8 @@ class BatchLoader:
                     labels=torch.from_numpy(self._films.labels[rows[start:stop]]),
                     rows=torch.from_numpy(rows[start:stop].astype(np.int64)),
                     n_steps_done=n_steps_done,
+                    weights=torch.from_numpy(self._weights[rows[start:stop]]),
+                    boxes=None if boxes is None else boxes[start:stop],
                 )
             )
         return parts
@@ -196,6 +259,8 @@ class BatchLoader:
             rows=part.rows,
             geometry=torch.from_numpy(inverse_affine(draws)).to(self._device),
             n_steps_done=part.n_steps_done,
+            weights=part.weights.to(self._device),
+            boxes=part.boxes,
         )
 
 

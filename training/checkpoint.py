@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load, save
 from torch import Tensor
 
+from warehouse_schema.code_version import code_version
 from warehouse_schema.errors import CheckpointError, TrainingError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors and the JSON state beside them."""
+    """Tensors, the JSON state beside them, and the version of the code that wrote both."""
 
     tensors: dict[str, Tensor]
     state: dict[str, object]
+    code_version: str
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Tensors under ``prefix/``, without it."""
@@ -38,8 +41,13 @@ class Checkpoint:
         }
 
 
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors named ``PREFIX/NAME``, which ``Checkpoint.part`` takes apart."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
 def save_checkpoint(
-    folder: Path, kind: str, number: int, tensors: dict[str, Tensor], state: dict[str, object]
+    folder: Path, kind: str, number: int, tensors: dict[str, Tensor], state: Mapping[str, object]
 ) -> Path:
     """Write checkpoint ``KIND-NUMBER`` and remove older ones of its kind but the last before it.
 
@@ -55,8 +63,9 @@ def save_checkpoint(
     payload = save(plain)
     body: dict[str, object] = {
         "format": FORMAT,
+        "code_version": code_version(),
         "tensors_sha256": hashlib.sha256(payload).hexdigest(),
-        "state": state,
+        "state": dict(state),
     }
     body["sha256"] = _self_hash(body)
     try:
@@ -106,6 +115,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         payload = path.read_bytes()
         expected, stated = _self_hash(body), body["sha256"]
         tensors_sha256, version, state = body["tensors_sha256"], body["format"], body["state"]
+        writer = body.get("code_version", "an earlier version")
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(
             f"checkpoint {path.name} is missing or torn. Train the run again."
@@ -113,14 +123,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if version != FORMAT:
         raise CheckpointError(
             f"checkpoint {path.name} has format {version}, this version reads format {FORMAT}. "
-            "Train the run again, or use the version of Ribline that wrote it."
+            f"Train the run again, or use the version of Ribline that wrote it ({writer})."
         )
     if expected != stated or hashlib.sha256(payload).hexdigest() != tensors_sha256:
         raise CheckpointError(
             f"checkpoint {path.name} was altered after it was written: its SHA-256 differs. "
             "Restore it from a backup or train the run again."
         )
-    return Checkpoint(tensors=load(payload), state=state)
+    return Checkpoint(tensors=load(payload), state=state, code_version=writer)
 
 
 def _self_hash(body: dict[str, object]) -> str:

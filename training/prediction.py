@@ -14,19 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from torch import nn
 
 from evaluation.score_maps import SCORE_MAX
 from training.checkpoint import load_checkpoint
 from training.film_dataset import FilmSet, load_films
 from training.methods import method_named
 from training.methods.method import Method
-from training.network import build_network, load_network
+from training.network import ScoringNetwork, build_network, load_network
 from training.recipe import Recipe
-from training.scoring import score_maps
+from training.scoring import ScoredFilms, score_films
 from training.train import best_checkpoint_path, run_row, torch_device, torch_settings
 from warehouse_schema.errors import ArgumentError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.pixel_shards import write_array
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
@@ -39,6 +38,7 @@ SPLITS = ("train", "validation", "test")
 NETWORKS = ("student", "teacher")
 
 
+@writes_files
 def predict_run(
     *,
     store: Store,
@@ -82,7 +82,7 @@ def predict_run(
             for prediction in _predict_split(
                 model,
                 films[split],
-                _Target(folder, name, split, recipe.findings, method.has_comparable_maps),
+                _Target(folder, name, split, recipe.findings),
                 progress,
             )
         ]
@@ -105,7 +105,6 @@ class _Target:
     network: str
     split: str
     findings: tuple[str, ...]
-    has_maps: bool
 
 
 def _check_choice(name: str, given: tuple[str, ...], allowed: tuple[str, ...]) -> None:
@@ -117,7 +116,7 @@ def _check_choice(name: str, given: tuple[str, ...], allowed: tuple[str, ...]) -
 
 def _network(
     store: Store, run_id: str, recipe: Recipe, method: type[Method], name: str
-) -> nn.Module:
+) -> ScoringNetwork:
     tensors = load_checkpoint(best_checkpoint_path(store, run_id)).part(name)
     if not tensors:
         raise ArgumentError(f"networks: run {run_id} has no {name}; its method trains without one.")
@@ -137,36 +136,39 @@ def _films(store: Store, recipe: Recipe, row: dict[str, object], split: str) -> 
 
 
 def _predict_split(
-    model: nn.Module, films: FilmSet, target: _Target, progress: Progress
+    model: ScoringNetwork, films: FilmSet, target: _Target, progress: Progress
 ) -> Iterator[dict[str, object]]:
     """Write the maps of a split and yield its prediction rows."""
-    for number, (first, maps) in enumerate(_map_files(model, films, progress)):
+    for number, scored in enumerate(_files(model, films, progress)):
         for column, finding in enumerate(target.findings):
             path = target.folder / f"{target.network}-{finding}-{target.split}-{number:04d}.npy"
-            if target.has_maps:
-                write_array(path, np.ascontiguousarray(maps[:, column]))
-            for place, map_ in enumerate(maps[:, column]):
+            if scored.maps is not None:
+                write_array(path, np.ascontiguousarray(scored.maps[:, column]))
+            for place, row in enumerate(scored.rows):
                 yield {
                     "network": target.network,
-                    "image_id": films.image_ids[first + place],
+                    "image_id": films.image_ids[row],
                     "finding": finding,
                     "split": target.split,
-                    "score": float(map_.max()) / SCORE_MAX,
-                    "map_path": str(path) if target.has_maps else None,
-                    "map_row": place if target.has_maps else None,
+                    "score": float(scored.images[place, column]) / SCORE_MAX,
+                    "map_path": None if scored.maps is None else str(path),
+                    "map_row": None if scored.maps is None else place,
                 }
 
 
-def _map_files(
-    model: nn.Module, films: FilmSet, progress: Progress
-) -> Iterator[tuple[int, NDArray[np.uint16]]]:
-    """First row and maps (b, K, H, W) of each file's films."""
-    held: list[NDArray[np.uint16]] = []
-    first = 0
-    for rows, maps in score_maps(model, films, device=torch_device()):
-        held.append(maps)
-        progress.advance(len(rows))
-        is_last = rows[-1] == len(films) - 1
-        if sum(map(len, held)) >= FILMS_IN_FILE or is_last:
-            yield first, np.concatenate(held)
-            first, held = int(rows[-1]) + 1, []
+def _files(model: ScoringNetwork, films: FilmSet, progress: Progress) -> Iterator[ScoredFilms]:
+    """The films of each file, scored."""
+    held: list[ScoredFilms] = []
+    is_mapped = model.has_comparable_maps
+    for scored in score_films(model, films, device=torch_device(), is_mapped=is_mapped):
+        held.append(scored)
+        progress.advance(len(scored.rows))
+        is_last = scored.rows[-1] == len(films) - 1
+        if sum(len(part.rows) for part in held) >= FILMS_IN_FILE or is_last:
+            maps = [part.maps for part in held if part.maps is not None]
+            yield ScoredFilms(
+                rows=np.concatenate([part.rows for part in held]),
+                images=np.concatenate([part.images for part in held]),
+                maps=np.concatenate(maps) if maps else None,
+            )
+            held = []

@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from training.normalisation import Norm
 from warehouse_schema.errors import ConfigurationError
 
 Optimizer = Literal["adam", "adamw"]
@@ -38,6 +39,8 @@ class Recipe:
         n_epochs: Epochs, each over R and N in step 1, over R, P and N in step 2.
         passes_per_epoch: Passes of step 1 over its films in one epoch; more than one where passes
             are so short that validation would take the time. Step 2 makes one.
+        steps_per_epoch: Optimiser steps of an epoch. None: as many as its passes take; the protocol
+            sets it where a method is to take as many steps as another.
         step2_batch_size: Batch size of step 2, that is of every run that starts from another run's
             best epoch. None: as in step 1; so with the next two.
         step2_n_epochs: Epochs of step 2.
@@ -52,6 +55,13 @@ class Recipe:
         ema_epochs: EMA horizon 1 / (1 - alpha) in epochs; for runs too short for alpha.
         a0: Largest sharpening strength (eq. 7).
         t: Centre of the sharpening (eq. 6).
+        adaptive_t: Beyond the paper: the centre of the sharpening is at most this share of y'max,
+            so that AALS is active on every positive. None: t alone.
+        tier_weights: Beyond the paper: weights of positives without boxes by visibility_tier, in
+            losses that learn from the record; 1 where a tier is not named.
+        uncertain_target: Beyond the paper: a finding of uncertain label has this target in
+            `chexnet` and `li-mil`; `aals` distils it without sharpening, with this weight. None:
+            no loss.
         consistency_weight: Weight of the mean squared difference in `pi-model`, `mean-teacher` and
             `temporal-ensembling`, after its rise.
         consistency_rise: Share of the run's steps over which that weight rises.
@@ -67,7 +77,13 @@ class Recipe:
         max_intensity: Offset added to grey levels in [0, 1], uniform between plus and minus this.
         max_contrast: Contrast is multiplied by 1 plus or minus up to this, about mid-grey.
         max_zoom: Magnification by 1 plus or minus up to this; 0 is the paper's augmentation.
-        is_mixed_precision: bfloat16 autocast with float32 losses; on CUDA devices only.
+        norm: `batch`, `frozen` or `group` (``training.normalisation``); with the last two,
+            micro-batches and processes have the gradients of the whole batch.
+        is_mixed_precision: bfloat16 autocast with float32 losses, on devices where it is faster.
+        is_compiled: The student goes through torch.compile; measure before use.
+        is_recomputing: Activation checkpointing: the backbone's maps are computed again in the
+            backward pass, which saves memory; not with norm `batch`, whose statistics would move
+            twice.
         n_cpu_threads: Threads of torch on a CPU, fixed because float sums depend on it.
     """
 
@@ -82,6 +98,7 @@ class Recipe:
     micro_batch_size: int | None = None
     n_epochs: int = 25
     passes_per_epoch: int = 1
+    steps_per_epoch: int | None = None
     step2_batch_size: int | None = None
     step2_n_epochs: int | None = None
     step2_learning_rate: float | None = None
@@ -95,6 +112,9 @@ class Recipe:
     ema_epochs: float | None = None
     a0: float = 4.0
     t: float = 0.4
+    adaptive_t: float | None = None
+    tier_weights: tuple[tuple[str, float], ...] = ()
+    uncertain_target: float | None = None
     consistency_weight: float = 100.0
     consistency_rise: float = 0.2
     ensemble_alpha: float = 0.6
@@ -108,7 +128,10 @@ class Recipe:
     max_intensity: float = 0.1
     max_contrast: float = 0.2
     max_zoom: float = 0.0
+    norm: Norm = "batch"
     is_mixed_precision: bool = True
+    is_compiled: bool = False
+    is_recomputing: bool = False
     n_cpu_threads: int = 2
 
     def __post_init__(self) -> None:
@@ -123,12 +146,32 @@ class Recipe:
                 raise ConfigurationError(
                     f"recipe {self.name}, {field}: got {value!r}, allowed is {allowed}."
                 )
+        if self.is_recomputing and self.norm == "batch":
+            raise ConfigurationError(
+                f"recipe {self.name}, is_recomputing: got true with norm 'batch', whose running "
+                "statistics would move twice a step; allowed are 'frozen' and 'group'."
+            )
 
     def to_json(self) -> str:
         """All fields as canonical JSON; of a weights file the name alone, never its folder."""
         fields = dataclasses.asdict(self)
         fields["weights"] = Path(self.weights).name
         return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+    def changes_to_json(self) -> str:
+        """The fields that differ from their defaults, as canonical JSON: what a run's id hashes.
+
+        An option that is added later, off by default, leaves the ids of runs without it alone.
+        """
+        fields = json.loads(self.to_json())
+        defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(self)
+            if field.default is not dataclasses.MISSING
+        }
+        plain = json.loads(json.dumps(defaults))
+        changed = {name: value for name, value in fields.items() if value != plain.get(name)}
+        return json.dumps(changed, sort_keys=True, separators=(",", ":"))
 
     def for_step(self, step: int) -> Recipe:
         """The recipe of step 1, or of step 2: whole films, and the step2 fields put in place."""
@@ -150,8 +193,7 @@ class Recipe:
     @staticmethod
     def from_json(text: str) -> Recipe:
         """The recipe that ``to_json`` wrote."""
-        fields = json.loads(text)
-        return Recipe(**{**fields, "findings": tuple(fields["findings"])})
+        return Recipe(**_in_tuples(json.loads(text)))
 
 
 Rule = tuple[Callable[..., bool], str]
@@ -191,6 +233,17 @@ def _are_findings(value: object) -> bool:
     )
 
 
+_TIERS = ("chest_film_report", "other_imaging", "clinical_text", "code_only")
+
+
+def _are_tier_weights(value: object) -> bool:
+    is_weight, _ = _number(0, 100)
+    return isinstance(value, tuple) and all(
+        isinstance(pair, tuple) and len(pair) == 2 and pair[0] in _TIERS and is_weight(pair[1])
+        for pair in value
+    )
+
+
 _SIDE: Rule = (
     lambda value: isinstance(value, int) and value >= 64 and value % 32 == 0,
     "a multiple of 32, at least 64",
@@ -204,6 +257,7 @@ _RULES: dict[str, Rule] = {
     "micro_batch_size": _optional(_whole(1)),
     "n_epochs": _whole(1),
     "passes_per_epoch": _whole(1),
+    "steps_per_epoch": _optional(_whole(1)),
     "step2_batch_size": _optional(_whole(1)),
     "step2_n_epochs": _optional(_whole(1)),
     "step2_learning_rate": _optional(_number(0, 1, is_low_open=True)),
@@ -217,6 +271,9 @@ _RULES: dict[str, Rule] = {
     "ema_epochs": _optional(_number(0, 1000, is_low_open=True)),
     "a0": _number(1, 1000),
     "t": _number(0.001, 0.999),
+    "adaptive_t": _optional(_number(0.001, 0.999)),
+    "tier_weights": (_are_tier_weights, f"weights from 0 to 100 of {', '.join(_TIERS)}"),
+    "uncertain_target": _optional(_number(0, 1)),
     "consistency_weight": _number(0, 100_000),
     "consistency_rise": _number(0, 1),
     "ensemble_alpha": _number(0, 0.9999),
@@ -229,6 +286,7 @@ _RULES: dict[str, Rule] = {
     "max_intensity": _number(0, 1),
     "max_contrast": _number(0, 0.95),
     "max_zoom": _number(0, 0.5),
+    "norm": _choice(Norm),
     "n_cpu_threads": _whole(1),
 }
 
@@ -256,6 +314,21 @@ RECIPES: dict[str, dict[str, object]] = {
     "paper": {},
     "demo": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6},
     "nih": {**_LIGHT, "n_epochs": 14, "step2_n_epochs": 6, "findings": ("Pneumonia",)},
+    "table1": {**_LIGHT, "n_epochs": 8, "passes_per_epoch": 2, "step2_n_epochs": 3},
+    "table1_gpu": {
+        "weights": "random",
+        "image_size_px": 512,
+        "batch_size": 32,
+        "optimizer": "adamw",
+        "learning_rate": 5e-4,
+        "step2_learning_rate": 2e-4,
+        "schedule": "cosine",
+        "warmup_steps": 200,
+        "batch_mix": "stratified",
+        "ema_epochs": 1.0,
+        "n_epochs": 20,
+        "step2_n_epochs": 10,
+    },
 }
 
 
@@ -263,8 +336,9 @@ def recipe(name: str, **overrides: object) -> Recipe:
     """A recipe by name, with some fields changed.
 
     Args:
-        name: `paper` (the paper's own values), `demo` (two cores, minutes) or `nih` (the 400 real
-            films of NIH ChestX-ray14).
+        name: `paper` (the paper's own values), `demo` (two cores, minutes), `nih` (the 400 real
+            films of NIH ChestX-ray14), or `table1` and `table1_gpu` (all methods on a synthetic
+            hospital).
         overrides: Fields to change.
 
     Raises:
@@ -280,6 +354,17 @@ def recipe(name: str, **overrides: object) -> Recipe:
             f"allowed are {', '.join(sorted(known))}."
         )
     fields = {"name": name, **RECIPES[name], **overrides}
-    if isinstance(fields.get("findings"), list):
-        fields["findings"] = tuple(fields["findings"])  # type: ignore[arg-type]
-    return Recipe(**fields)  # type: ignore[arg-type]
+    return Recipe(**_in_tuples(fields))
+
+
+def _in_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    """Lists and tables, as TOML and JSON have them, as the recipe's tuples."""
+    changed = dict(fields)
+    if isinstance(changed.get("findings"), list):
+        changed["findings"] = tuple(changed["findings"])
+    weights = changed.get("tier_weights")
+    if isinstance(weights, dict):
+        changed["tier_weights"] = tuple(sorted(weights.items()))
+    elif isinstance(weights, list):
+        changed["tier_weights"] = tuple(tuple(pair) for pair in weights)
+    return changed

@@ -11,6 +11,7 @@ from training.film_dataset import FilmSet, Role, load_films
 from training.methods import method_named
 from training.recipe import Recipe
 from warehouse_schema.errors import CohortError
+from warehouse_schema.pixel_shards import open_array
 from warehouse_schema.store import Store
 
 _STREAM = 3
@@ -18,10 +19,20 @@ _STREAM = 3
 
 @dataclass(frozen=True)
 class RunInputs:
-    """Training and validation films of a run; ``fingerprint`` is a SHA-256 over both."""
+    """Training and validation films of a run.
+
+    Attributes:
+        train: Films that the method trains on.
+        validation: Films that choose the best epoch.
+        n_films_step1: Training films in R and N.
+        n_films_step2: Training films in R, P and N, of P the recipe's share.
+        fingerprint: SHA-256 over the films.
+    """
 
     train: FilmSet
     validation: FilmSet
+    n_films_step1: int
+    n_films_step2: int
     fingerprint: str
 
 
@@ -32,6 +43,7 @@ def load_run_inputs(
 
     Raises:
         CohortError: The fold is empty, or lacks boxes, negatives, P, or a class to validate on.
+        WarehouseError: A file of the cache is missing or torn.
     """
     splits = {
         split: load_films(
@@ -48,8 +60,20 @@ def load_run_inputs(
     _check_validation_films(splits["validation"], recipe, fold)
     digest = hashlib.sha256()
     for films in (train, splits["validation"]):
+        for shard_name in sorted({name for name, _, _ in films.shards}):
+            open_array(films.cache / shard_name)
         digest.update(films.fingerprint.encode())
-    return RunInputs(train, splits["validation"], digest.hexdigest())
+    if recipe.tier_weights and train.tiers is not None:
+        digest.update(str(train.tiers.tolist()).encode())
+    n_p = splits["train"].count("P")
+    n_films_step1 = len(splits["train"]) - n_p
+    return RunInputs(
+        train=train,
+        validation=splits["validation"],
+        n_films_step1=n_films_step1,
+        n_films_step2=n_films_step1 + round(recipe.p_fraction * n_p),
+        fingerprint=digest.hexdigest(),
+    )
 
 
 def _of_method(films: FilmSet, recipe: Recipe, method: str, seed: int) -> FilmSet:
@@ -64,7 +88,8 @@ def _of_method(films: FilmSet, recipe: Recipe, method: str, seed: int) -> FilmSe
 
 def _check_training_films(films: FilmSet, recipe: Recipe, method: str, fold: int) -> None:
     where = f"cohort: the training split of fold {fold}"
-    for column, finding in enumerate(recipe.findings):
+    kind = method_named(method)
+    for column, finding in enumerate(recipe.findings if kind.learns_from_boxes else ()):
         is_boxed = (films.roles[:, column] == Role.BOXES) & (films.labels[:, column] == 1)
         if not is_boxed.any():
             raise CohortError(

@@ -12,6 +12,8 @@ _STREAM = 2
 
 def n_steps_per_epoch(recipe: Recipe, n_films: int) -> int:
     """Steps of one epoch over ``n_films``."""
+    if recipe.steps_per_epoch is not None:
+        return recipe.steps_per_epoch
     return recipe.passes_per_epoch * _steps_per_pass(recipe, n_films)
 
 
@@ -26,6 +28,7 @@ def epoch_batches(
 
     ``natural``: a permutation for each pass, cut into equal parts (sizes differ by one at most, so
     that no step ends up with a handful of films); every film comes once in each pass.
+    With ``steps_per_epoch`` films come in one endless chain of permutations instead.
     ``stratified``: as many steps, each with ``positive_share`` positives; each class walks through
     permutations of its own, and goes on in the next epoch where the last one stopped.
 
@@ -37,6 +40,9 @@ def epoch_batches(
     """
     n_films, n_passes = len(is_positive), recipe.passes_per_epoch
     n_steps = n_steps_per_epoch(recipe, n_films)
+    first = (epoch - 1) * n_steps
+    if recipe.batch_mix == "natural" and recipe.steps_per_epoch is not None:
+        return list(_walk(np.arange(n_films), first, n_steps, recipe.batch_size, seed, kind=0))
     if recipe.batch_mix == "natural":
         first_pass = (epoch - 1) * n_passes
         orders = [
@@ -46,7 +52,6 @@ def epoch_batches(
         return [part for order in orders for part in np.array_split(order, n_parts)]
     n_positive = max(1, round(recipe.positive_share * recipe.batch_size))
     n_negative = max(1, recipe.batch_size - n_positive)
-    first = (epoch - 1) * n_steps
     positives = _walk(np.flatnonzero(is_positive), first, n_steps, n_positive, seed, kind=1)
     negatives = _walk(np.flatnonzero(~is_positive), first, n_steps, n_negative, seed, kind=2)
     return [np.concatenate(rows) for rows in zip(positives, negatives, strict=True)]

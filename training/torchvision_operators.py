@@ -13,6 +13,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,18 +67,9 @@ def non_maximum_suppression(dets: Tensor, scores: Tensor, iou_threshold: float) 
         Indices of the kept boxes by falling score, (m,) int64.
     """
     order = torch.argsort(scores, descending=True, stable=True)
-    boxes = dets[order]
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    alive = torch.ones(len(boxes), dtype=torch.bool)
-    kept: list[int] = []
-    for row in range(len(boxes)):
-        if not alive[row]:
-            continue
-        kept.append(row)
-        rest = boxes[row + 1 :]
-        low = torch.maximum(boxes[row, :2], rest[:, :2])
-        high = torch.minimum(boxes[row, 2:], rest[:, 2:])
-        overlap = (high - low).clamp_min(0).prod(dim=1)
-        union = areas[row] + areas[row + 1 :] - overlap
-        alive[row + 1 :] &= ~(overlap / union > iou_threshold)
-    return order[torch.tensor(kept, dtype=torch.int64)]
+    corners = dets[order].double().numpy()
+    rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    # Falling ranks in place of scores: OpenCV wants them positive, and sorts ties as it likes.
+    ranks = np.arange(len(order), 0, -1, dtype=np.float32)
+    kept = cv2.dnn.NMSBoxes(rectangles, ranks, 0.0, iou_threshold)  # type: ignore[arg-type]
+    return order[torch.tensor(np.asarray(kept, dtype=np.int64))]

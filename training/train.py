@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +15,22 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from training.backbones import weights_fingerprint
 from training.checkpoint import checkpoint_paths, load_checkpoint
 from training.methods import method_named
 from training.methods.method import Method
 from training.network import build_network, load_network
+from training.processes import Processes, joined_processes
+from training.protocol import run_recipe
 from training.recipe import Recipe
+from training.recomputing import recompute_backbone
 from training.run_inputs import RunInputs, load_run_inputs
 from training.sampler import n_steps_per_epoch
-from training.trainer import BEST, Standing, Trainer
+from training.standing import EpochRow, Standing
+from training.trainer import BEST, Trainer
 from warehouse_schema.code_version import code_version
-from warehouse_schema.errors import ArgumentError, CheckpointError
+from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables.annotation import CONSENSUS_BOXES
@@ -32,6 +39,7 @@ from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.runs import TRAINING_EPOCHS, TRAINING_RUNS
 
 
+@writes_files
 def train_run(
     *,
     store: Store,
@@ -44,8 +52,10 @@ def train_run(
 ) -> str:
     """Train a run, or finish one that was interrupted; one that is complete is left as it is.
 
-    The run's id is METHOD-FOLD-SEED-HASH, with a hash of the recipe, the initial run and the
-    films, labels and boxes trained on: the same inputs name the same run.
+    Under torchrun every process calls this, and the first one writes.
+
+    The run's id is METHOD-FOLD-SEED-HASH, with a hash of the recipe, the weights file, the
+    initial run and the films, labels and boxes trained on: the same inputs name the same run.
 
     Args:
         store: Warehouse.
@@ -62,28 +72,53 @@ def train_run(
     Raises:
         ArgumentError: Unknown method, fold or initial run, or a seed below 0.
         CohortError: The fold has not what the method needs.
-        TrainingError: The loss diverged, or the disk is full.
+        TrainingError: The run stopped itself (``training.trainer``), or the disk is full.
+        TrainingStoppedError: SIGTERM came, and the run was saved.
         CheckpointError: A checkpoint is damaged or does not fit.
     """
     _check_arguments(method=method, fold=fold, seed=seed, initial_run_id=initial_run_id)
-    recipe = recipe.for_step(1 if initial_run_id is None else 2)
     inputs = load_run_inputs(store=store, recipe=recipe, method=method, fold=fold, seed=seed)
-    run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint)
+    recipe = run_recipe(
+        recipe,
+        method_named(method),
+        has_initial_run=initial_run_id is not None,
+        n_films_step1=inputs.n_films_step1,
+        n_films_step2=inputs.n_films_step2,
+    )
+    weights = weights_fingerprint(recipe.backbone, recipe.weights)
+    run_hash = _hash_of(recipe, initial_run_id, inputs.fingerprint + weights)
     run_id = f"{method}-{fold}-{seed}-{run_hash}"
     if store.read(TRAINING_RUNS, columns=["run_id"], where={"run_id": run_id}).num_rows:
         best_checkpoint_path(store, run_id)
         return run_id
     run = _Run(run_id, recipe, method, fold, seed, initial_run_id)
-    with torch_settings(recipe.n_cpu_threads):
+    device = torch_device()
+    with torch_settings(recipe.n_cpu_threads), joined_processes(device) as processes:
         started = datetime.now(UTC), time.perf_counter()
-        trainer, weights_source = _trainer(store, run, inputs, progress)
-        standing = trainer.fit()
-    row = _run_row(store, run, inputs, trainer, standing) | {
-        "weights_source": weights_source,
-        "started_datetime": started[0],
-        "wall_s": time.perf_counter() - started[1],
-    }
-    _publish(store, run, row, standing)
+        shown = progress if processes.is_first else SILENT
+        trainer, weights_source = _trainer(
+            store=store,
+            run=run,
+            inputs=inputs,
+            device=device,
+            processes=processes,
+            progress=shown,
+        )
+        try:
+            standing = trainer.fit()
+        except OSError as error:
+            raise TrainingError(
+                f"{method}: a file of the run cannot be written ({error.strerror}). Free space "
+                "under the home folder and start the same command again: it goes on from the last "
+                "checkpoint."
+            ) from None
+        if processes.is_first:
+            row = _run_row(store, run, inputs, trainer, standing) | {
+                "weights_source": weights_source,
+                "started_datetime": started[0],
+                "wall_s": time.perf_counter() - started[1],
+            }
+            _publish(store, run, standing.rows, row)
     return run_id
 
 
@@ -110,17 +145,32 @@ def _check_arguments(*, method: str, fold: int, seed: int, initial_run_id: str |
 
 
 def _hash_of(recipe: Recipe, initial_run_id: str | None, fingerprint: str) -> str:
-    parts = "\n".join([recipe.to_json(), initial_run_id or "", fingerprint])
+    parts = "\n".join([recipe.changes_to_json(), initial_run_id or "", fingerprint])
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 
-def _trainer(store: Store, run: _Run, inputs: RunInputs, progress: Progress) -> tuple[Trainer, str]:
-    recipe, device = run.recipe, torch_device()
+def _trainer(
+    *,
+    store: Store,
+    run: _Run,
+    inputs: RunInputs,
+    device: torch.device,
+    processes: Processes,
+    progress: Progress,
+) -> tuple[Trainer, str]:
+    recipe = run.recipe
     kind = method_named(run.method)
+    if processes.count > 1 and kind.is_single_process:
+        raise ArgumentError(
+            f"processes: got {processes.count}, but method {run.method} keeps a memory of all "
+            "films and runs in one. Start it without torchrun."
+        )
     student, weights_source = build_network(recipe, seed=run.seed, kind=kind.network)
     if run.initial_run_id is not None:
         load_initial_weights(store, run.initial_run_id, student, recipe)
     student.to(device)
+    if recipe.is_recomputing:
+        recompute_backbone(student)
     folder = store.home.runs / run.run_id
     folder.mkdir(parents=True, exist_ok=True)
     n_steps = n_steps_per_epoch(recipe, len(inputs.train))
@@ -135,6 +185,8 @@ def _trainer(store: Store, run: _Run, inputs: RunInputs, progress: Progress) -> 
         folder=folder,
         device=device,
         progress=progress,
+        processes=processes,
+        publish_rows=lambda rows: _publish(store, run, rows),
     )
     return trainer, weights_source
 
@@ -187,8 +239,12 @@ def best_checkpoint_path(store: Store, run_id: str) -> Path:
 
 
 def torch_device() -> torch.device:
-    """The device that runs train and predict on: CUDA where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device that runs train and predict on: a CUDA device of its own where there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
 
 
 @contextmanager
@@ -238,19 +294,23 @@ def _run_row(
         "status": "completed",
         "checkpoint_path": str(best.relative_to(store.home.root)),
         "code_version": code_version(),
-        "device": trainer.device.type,
-        "images_per_s": trainer.images_per_s,
+        "device": f"{trainer.device.type}, {'bfloat16' if trainer.is_mixed else 'float32'}",
+        "images_per_s": trainer.throughput.images_per_s,
     }
 
 
-def _publish(store: Store, run: _Run, row: dict[str, object], standing: Standing) -> None:
+def _publish(
+    store: Store, run: _Run, figures: list[EpochRow], row: dict[str, object] | None = None
+) -> None:
+    """Write the figures of the epochs so far and, at the end, the run's row.
+
+    Rows that stand already are not written again, so a run that goes on doubles nothing.
+    """
     names = ("epoch", "finding", "metric", "value")
-    epochs = [
-        {"run_id": run.run_id, **dict(zip(names, figures, strict=True))}
-        for figures in standing.rows
-    ]
+    epochs = [{"run_id": run.run_id, **dict(zip(names, each, strict=True))} for each in figures]
     configuration = {"recipe": run.recipe.to_json(), "method": run.method, "seed": run.seed}
     with store.commit(stage="train", configuration=configuration, run_id=run.run_id) as commit:
         commit.uses(COHORT, IMAGE_LABELS, CONSENSUS_BOXES, IMAGE_PIXELS)
-        commit.upsert(TRAINING_RUNS, pa.Table.from_pylist([row], schema=TRAINING_RUNS.schema))
+        if row is not None:
+            commit.upsert(TRAINING_RUNS, pa.Table.from_pylist([row], schema=TRAINING_RUNS.schema))
         commit.upsert(TRAINING_EPOCHS, pa.Table.from_pylist(epochs, schema=TRAINING_EPOCHS.schema))

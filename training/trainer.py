@@ -7,49 +7,42 @@ bit for bit on a CPU.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.batches import Batch, BatchLoader
-from training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from training.checkpoint import newest_checkpoint, prefixed, save_checkpoint
+from training.device import has_fast_bfloat16, peak_memory_gib
 from training.film_dataset import FilmSet
 from training.logbook import Logbook
-from training.methods.method import Method
-from training.network import load_network
+from training.methods.method import Method, StepLosses
+from training.micro_batches import memory_error
+from training.network import ScoringNetwork, load_network
+from training.optimisation import (
+    build_optimizer,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from training.processes import ALONE, Processes
+from training.pseudo_label_pictures import FOLDER, example_pictures, write_picture
 from training.recipe import Recipe
 from training.sampler import n_steps_per_epoch
 from training.scoring import finding_aurocs, image_scores
-from warehouse_schema.errors import TrainingError
+from training.standing import EpochRow, Standing, mean_auroc
+from training.stop_signal import StopSignal
+from training.stopping_rules import check_divergence, check_finite, check_teacher, check_weights
+from training.throughput import Throughput
+from warehouse_schema.errors import TrainingError, TrainingStoppedError
 from warehouse_schema.progress import Progress
 
 LAST, BEST = "last", "best"
-
-
-@dataclass
-class Standing:
-    """How far a run is; with the tensors, all that a resume needs.
-
-    Attributes:
-        epoch: Epoch under way, from 1.
-        step: Steps done in it.
-        sums: Sums of the epoch's figures so far: scalars as lists of length 1, or one per finding.
-        rows: Finished figures: epoch, finding or 'all', metric, value.
-        best_epoch: Epoch with the best mean validation AUROC so far; 0 before the first.
-        best_auroc: That AUROC.
-    """
-
-    epoch: int = 1
-    step: int = 0
-    sums: dict[str, list[float]] = field(default_factory=dict)
-    rows: list[tuple[int, str, str, float | None]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_auroc: float = -1.0
 
 
 class Trainer:
@@ -62,17 +55,18 @@ class Trainer:
         validation_films: Films that choose the best epoch.
         recipe: Settings.
         seed: Seed of order and augmentation.
-        folder: Folder of the run: checkpoints and TensorBoard logs.
+        folder: Folder of the run: checkpoints, TensorBoard logs, pictures of pseudo-labels.
         device: Where the network is.
         progress: Listener.
-        save_every_steps: Steps between checkpoints within an epoch; one is written after each
-            epoch anyhow.
+        processes: This process among those that train the run.
+        publish_rows: Takes all figures so far after each epoch, in the first process.
+        save_every_steps: Steps between checkpoints within an epoch, beside the one after each.
     """
 
     def __init__(
         self,
         *,
-        student: nn.Module,
+        student: ScoringNetwork,
         method: Method,
         train_films: FilmSet,
         validation_films: FilmSet,
@@ -81,16 +75,21 @@ class Trainer:
         folder: Path,
         device: torch.device,
         progress: Progress,
+        processes: Processes = ALONE,
+        publish_rows: Callable[[list[EpochRow]], None] = lambda rows: None,
         save_every_steps: int = 500,
     ) -> None:
         self.student = student
         self.method = method
-        self.validation_films = validation_films
+        self.train_films, self.validation_films = train_films, validation_films
         self.recipe = recipe
         self.folder = folder
         self.device = device
         self.progress = progress
+        self.processes = processes
+        self.publish_rows = publish_rows
         self.save_every_steps = save_every_steps
+        self.is_mixed = recipe.is_mixed_precision and has_fast_bfloat16(device)
         self.n_steps = n_steps_per_epoch(recipe, len(train_films))
         self.loader = BatchLoader(
             train_films,
@@ -99,11 +98,16 @@ class Trainer:
             device=device,
             crop_px=recipe.crop_px,
             has_second_view=method.needs_second_view,
+            has_boxes=method.needs_boxes,
+            processes=processes,
         )
-        self.optimizer = _optimizer(recipe, student)
+        self.optimizer = build_optimizer(recipe, student)
+        compiled = torch.compile(student) if recipe.is_compiled else student
+        # What a method calls; its parameters are the student's.
+        self.model: nn.Module = processes.parallel(compiled, device)  # type: ignore[arg-type]
         self.standing = Standing()
-        self.n_films_seen = 0
-        self.training_s = 0.0
+        self.stop = StopSignal()
+        self.throughput = Throughput()
 
     def fit(self) -> Standing:
         """Train all epochs, from the newest checkpoint where there is one.
@@ -112,17 +116,18 @@ class Trainer:
             The final standing; the folder holds the checkpoints of the best and the last epoch.
 
         Raises:
-            TrainingError: The loss is not finite, or a checkpoint cannot be written.
+            TrainingError: A rule of ``stopping_rules`` applies, memory or disk do not suffice, or
+                the thread that reads films ended.
+            TrainingStoppedError: SIGTERM came; the last checkpoint is of the step that it came in.
             CheckpointError: The checkpoints found are damaged or of another network.
         """
-        self._restore(newest_checkpoint(self.folder, LAST))
+        self._restore()
         self.method.open(folder=self.folder, n_films=len(self.loader))
         standing = self.standing
-        done = (standing.epoch - 1) * self.n_steps + standing.step
         self.progress.start(f"train {self.method.name}", self.recipe.n_epochs * self.n_steps)
-        if done:
-            self.progress.advance(done)
-        with Logbook(self.folder / "tensorboard") as logbook:
+        self.progress.advance(self.n_done)
+        log = Logbook(self.folder / "tensorboard", is_written=self.processes.is_first)
+        with log as logbook, self.stop:
             while standing.epoch <= self.recipe.n_epochs:
                 self._train_epoch(logbook)
                 self._finish_epoch(logbook)
@@ -130,165 +135,165 @@ class Trainer:
         self.progress.finish()
         return standing
 
+    @property
+    def n_done(self) -> int:
+        """Optimiser steps done."""
+        return (self.standing.epoch - 1) * self.n_steps + self.standing.step
+
     def _train_epoch(self, logbook: Logbook) -> None:
         standing = self.standing
         self.method.begin_epoch(standing.epoch)
         for batches in self.loader.steps(standing.epoch, first_step=standing.step):
             started = time.perf_counter()
-            loss = self._step(batches)
+            loss, is_stopped = self._step(batches)
             standing.step += 1
-            n_films = batches[0].n_global
-            self.n_films_seen += n_films
-            self.training_s += time.perf_counter() - started
-            done = (standing.epoch - 1) * self.n_steps + standing.step
-            logbook.scalar("loss/step", loss, done)
+            self.throughput.n_films += batches[0].n_global
+            self.throughput.training_s += time.perf_counter() - started
+            self.throughput.waited_s = self.loader.waited_s
+            logbook.scalar("loss/step", loss, self.n_done)
             self.progress.advance(
                 1,
                 epoch=f"{standing.epoch}/{self.recipe.n_epochs}",
                 loss=loss,
-                images_per_s=self.images_per_s,
+                images_per_s=self.throughput.images_per_s,
+                waiting=f"{self.throughput.waiting_share:.0%}",
             )
+            if is_stopped:
+                self._save(LAST, self.n_done)
+                raise TrainingStoppedError(
+                    f"{self.method.name}: stopped by SIGTERM after step {standing.step} of epoch "
+                    f"{standing.epoch}, and saved. The same command goes on from there."
+                )
             if standing.step % self.save_every_steps == 0 and standing.step < self.n_steps:
-                self._save(LAST, done)
+                self._save(LAST, self.n_done)
 
-    def _step(self, batches: list[Batch]) -> float:
-        """One optimiser step over the micro-batches of a batch; its loss."""
+    def _step(self, batches: list[Batch]) -> tuple[float, bool]:
+        """One optimiser step over the micro-batches of a batch: its loss, and whether to stop."""
         self.student.train()
-        rate = self.learning_rate(self.standing.epoch, self.standing.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate(self.n_done)
         self.optimizer.zero_grad(set_to_none=True)
-        is_mixed = self.recipe.is_mixed_precision and self.device.type == "cuda"
-        loss = 0.0
-        for batch in batches:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
-                losses = self.method.losses(self.student, batch)
-            losses.total.backward()  # type: ignore[no-untyped-call]
-            loss += float(losses.total.detach())
-            self._add(losses.sums)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"{self.method.name}: the loss became {loss} in epoch {self.standing.epoch}, step "
-                f"{self.standing.step + 1}. Lower learning_rate; the checkpoints written before "
-                "are intact."
-            )
+        sums = {"stop": torch.tensor(float(self.stop.is_asked), device=self.device)}
+        is_held = True
+        try:
+            for batch in batches:
+                with self.processes.adding_up(self.model, is_last=batch is batches[-1]):
+                    for name, value in self._backward(batch).items():
+                        sums[name] = sums[name] + value if name in sums else value
+        except torch.OutOfMemoryError:
+            is_held = False
+        if not is_held:  # outside of the clause, whose error still holds the tensors
+            raise self._too_large(batches[0])
+        totals = self.processes.summed(sums)
+        loss, is_stopped = totals.pop("total")[0], bool(totals.pop("stop")[0])
+        check_finite(loss, self.standing, self.method.name)
+        check_divergence(loss, self.standing, self.method.name)
+        self.standing.add(totals)
         self.optimizer.step()
+        self.processes.average_buffers(self.student)
         self.method.after_step(self.student)
-        return loss
+        return loss, is_stopped
 
-    def _add(self, sums: dict[str, Tensor]) -> None:
-        for name, values in sums.items():
-            new = [float(value) for value in values.reshape(-1)]
-            old = self.standing.sums.get(name, [0.0] * len(new))
-            self.standing.sums[name] = [a + b for a, b in zip(old, new, strict=True)]
+    def forward(self, batch: Batch) -> StepLosses:
+        """Losses of a micro-batch: the networks in bfloat16 where that is faster."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed):
+            return self.method.losses(self.model, batch)
+
+    def _rate(self, n_done: int) -> float:
+        n_steps = self.recipe.n_epochs * self.n_steps
+        return learning_rate(self.recipe, n_done=n_done, n_steps=n_steps)
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Add a micro-batch's gradients; returns the sums for the epoch's figures."""
+        losses = self.forward(batch)
+        # Processes average their gradients, and the losses of all are to be added.
+        (losses.total * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        return {**losses.sums, "total": losses.total.detach()}
+
+    def _too_large(self, batch: Batch) -> TrainingError:
+        def attempt(n_films: int) -> None:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._backward(batch.part(n_films))
+
+        return memory_error(attempt, len(batch.films))
 
     def _finish_epoch(self, logbook: Logbook) -> None:
-        """Validate, choose, log and save."""
+        """Validate, choose, save, publish and log."""
         standing, method = self.standing, self.method
         figures: dict[str, list[float | None]] = {
             name: [values[0] / self.n_steps]
             for name, values in standing.sums.items()
             if len(values) == 1 and name.startswith("loss")
         }
-        figures["learning_rate"] = [self.learning_rate(standing.epoch, self.n_steps - 1)]
+        figures["learning_rate"] = [self._rate(self.n_done - 1)]
         figures |= method.epoch_figures(standing.sums)
-        figures["validation_auroc"] = self._validation_aurocs(self.student)
+        labels = self.validation_films.labels
+        figures["validation_auroc"] = finding_aurocs(self._validation_scores(self.student), labels)
         if method.teacher is not None:
-            teacher = self._validation_aurocs(method.teacher.network)
-            figures["validation_auroc_teacher"] = teacher
+            scores = self._validation_scores(method.teacher.network)
+            check_teacher(scores, standing, method.name)
+            figures["validation_auroc_teacher"] = finding_aurocs(scores, labels)
         mean = mean_auroc(figures["validation_auroc"])
-        self._record(figures, mean)
+        standing.record(figures, self.recipe.findings)
         if mean > standing.best_auroc:
             standing.best_epoch, standing.best_auroc = standing.epoch, mean
             self._save(BEST, standing.epoch)
-        for epoch, finding, metric, value in standing.rows:
-            if epoch == standing.epoch and value is not None:
+        self._log_epoch(logbook)
+        self.progress.advance(
+            0, validation_auroc=mean, peak_memory_gib=peak_memory_gib(self.device)
+        )
+        standing.begin_next_epoch()
+        self._save(LAST, self.n_done)
+        if self.processes.is_first:
+            self.publish_rows(standing.rows)
+
+    def _log_epoch(self, logbook: Logbook) -> None:
+        """The epoch's figures for TensorBoard, and its examples of pseudo-labels."""
+        if not self.processes.is_first:
+            return
+        epoch = self.standing.epoch
+        for number, finding, metric, value in self.standing.rows:
+            if number == epoch and value is not None:
                 logbook.scalar(f"{metric}/{finding}", value, epoch)
-        self.progress.advance(0, validation_auroc=mean)
-        standing.epoch, standing.step, standing.sums = standing.epoch + 1, 0, {}
-        self._save(LAST, (standing.epoch - 1) * self.n_steps)
+        logbook.scalar("speed/images_per_s", self.throughput.images_per_s, epoch)
+        logbook.scalar("speed/waiting_for_data_share", self.throughput.waiting_share, epoch)
+        logbook.scalar("speed/peak_memory_gib", peak_memory_gib(self.device), epoch)
+        picture = example_pictures(self.method, self.student, self.train_films, self.device)
+        if picture is not None:
+            logbook.picture("pseudo_labels", picture, epoch)
+            write_picture(self.folder / FOLDER / f"epoch-{epoch:04d}.png", picture)
 
-    def _record(self, figures: dict[str, list[float | None]], mean: float) -> None:
-        epoch, findings = self.standing.epoch, self.recipe.findings
-        for metric, values in figures.items():
-            names = findings if metric.startswith(("validation", "aals")) else ("all",)
-            self.standing.rows += [
-                (epoch, name, metric, value) for name, value in zip(names, values, strict=True)
-            ]
-        self.standing.rows.append((epoch, "all", "validation_auroc", mean))
-
-    def _validation_aurocs(self, network: nn.Module) -> list[float | None]:
-        scores = image_scores(network, self.validation_films, device=self.device)
-        return finding_aurocs(scores, self.validation_films.labels)
-
-    @property
-    def images_per_s(self) -> float:
-        """Throughput of the steps, validation left out."""
-        seconds = self.training_s + self.loader.waited_s
-        return self.n_films_seen / seconds if seconds else 0.0
-
-    def learning_rate(self, epoch: int, step: int) -> float:
-        """Learning rate of a step (from 0) of an epoch (from 1)."""
-        recipe = self.recipe
-        if recipe.schedule == "constant":
-            return recipe.learning_rate
-        done = (epoch - 1) * self.n_steps + step
-        total = recipe.n_epochs * self.n_steps
-        rise = min(1.0, (done + 1) / (recipe.warmup_steps + 1))
-        return recipe.learning_rate * rise * 0.5 * (1.0 + math.cos(math.pi * done / total))
+    def _validation_scores(self, network: ScoringNetwork) -> NDArray[np.float64]:
+        """Scores of all validation films, (n, K), each scored by one process."""
+        films = self.validation_films
+        first, stop = self.processes.part(len(films))
+        if self.processes.count > 1:
+            films = films.take(np.arange(first, stop))
+        scores = image_scores(network, films, device=self.device)
+        return self.processes.gathered(scores, first, len(self.validation_films))
 
     def _save(self, kind: str, number: int) -> None:
-        tensors = _prefixed("student", self.student.state_dict())
+        if not self.processes.is_first:
+            return
+        tensors = prefixed("student", self.student.state_dict())
         if self.method.teacher is not None:
-            tensors |= _prefixed("teacher", self.method.teacher.network.state_dict())
+            tensors |= prefixed("teacher", self.method.teacher.network.state_dict())
         if kind == LAST:
-            for index, entries in self.optimizer.state_dict()["state"].items():
-                tensors |= _prefixed(f"optimizer/{index}", entries)
-        state: dict[str, object] = {
-            "standing": dataclasses.asdict(self.standing),
-            "recipe": self.recipe.to_json(),
-        }
+            tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
+        check_weights(tensors, self.method.name)
+        state = {"standing": self.standing.to_json(), "recipe": self.recipe.to_json()}
         save_checkpoint(self.folder, kind, number, tensors, state)
 
-    def _restore(self, checkpoint: Checkpoint | None) -> None:
+    def _restore(self) -> None:
+        checkpoint = newest_checkpoint(self.folder, LAST)
         if checkpoint is None:
+            if self.method.teacher is not None:
+                scores = self._validation_scores(self.method.teacher.network)
+                check_teacher(scores, self.standing, self.method.name)
             return
+        standing = Standing.of(checkpoint)
         load_network(self.student, checkpoint.part("student"))
         if self.method.teacher is not None:
             load_network(self.method.teacher.network, checkpoint.part("teacher"))
-        parameters = list(self.student.parameters())
-        saved = checkpoint.part("optimizer")
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in saved.items():
-            index, entry = name.split("/")
-            like = parameters[int(index)]
-            # A fused optimiser walks through memory: its state must lie as its parameter does.
-            is_shaped = tensor.shape == like.shape
-            laid = torch.empty_like(like).copy_(tensor) if is_shaped else tensor
-            state.setdefault(int(index), {})[entry] = laid.detach()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        fields = checkpoint.state["standing"]
-        assert isinstance(fields, dict)
-        fields["rows"] = [tuple(row) for row in fields["rows"]]
-        self.standing = Standing(**fields)
-
-
-def mean_auroc(values: list[float | None]) -> float:
-    """Mean over the findings that have an AUROC."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known)
-
-
-def _optimizer(recipe: Recipe, student: nn.Module) -> torch.optim.Optimizer:
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(
-        student.parameters(),
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
-
-
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+        restore_optimizer(self.optimizer, self.student, checkpoint.part("optimizer"))
+        self.standing = standing

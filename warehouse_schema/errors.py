@@ -84,3 +84,9 @@ class FlowError(RiblineError):
     """A flow or deployment cannot be started."""
 
     exit_code = 11
+
+
+class TrainingStoppedError(RiblineError):
+    """Training was asked to stop (SIGTERM), saved, and goes on with the same command."""
+
+    exit_code = 12

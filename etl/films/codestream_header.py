@@ -47,13 +47,13 @@ def jpeg_header(content: bytes) -> CodestreamHeader | None:
         if marker in START_OF_FRAME and place + 10 <= len(content):
             return CodestreamHeader(
                 precision=content[place + 4],
-                rows_px=_word(content, place + 5),
-                columns_px=_word(content, place + 7),
+                rows_px=word(content, place + 5),
+                columns_px=word(content, place + 7),
                 n_components=content[place + 9],
             )
         if marker == START_OF_SCAN:
             return None
-        place += 2 + _word(content, place + 2)
+        place += 2 + word(content, place + 2)
     return None
 
 
@@ -67,7 +67,7 @@ def jpeg_2000_header(content: bytes) -> CodestreamHeader | None:
         for index in range(8)
     )
     depth = content[start + 42]
-    coding = _find_coding_style(content, start + 4 + _word(content, start + 4))
+    coding = _find_coding_style(content, start + 4 + word(content, start + 4))
     n_decompositions, is_reversible = (0, True) if coding is None else coding
     if left or top or tile_left or tile_top:
         n_decompositions = 0
@@ -77,7 +77,7 @@ def jpeg_2000_header(content: bytes) -> CodestreamHeader | None:
     return CodestreamHeader(
         rows_px=bottom - top,
         columns_px=right - left,
-        n_components=_word(content, start + 40),
+        n_components=word(content, start + 40),
         precision=(depth & 0x7F) + 1,
         is_signed=bool(depth & 0x80),
         is_reversible=is_reversible,
@@ -90,9 +90,10 @@ def _find_coding_style(content: bytes, place: int) -> tuple[int, bool] | None:
     while place + 14 <= len(content) and content[place] == 0xFF and content[place + 1] != 0x90:
         if content[place + 1] == 0x52:
             return content[place + 9], content[place + 13] == 1
-        place += 2 + _word(content, place + 2)
+        place += 2 + word(content, place + 2)
     return None
 
 
-def _word(content: bytes, place: int) -> int:
+def word(content: bytes, place: int) -> int:
+    """Two bytes as a number."""
     return int.from_bytes(content[place : place + 2], "big")

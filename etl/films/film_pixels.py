@@ -18,10 +18,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from etl.films.dicom_header import UnusableFileError, check_size
-from etl.films.stored_pixels import Codes, StoredPixels, read_stored_pixels
+from etl.films.missing_details import GREY_LEVEL, LowResolution, areas_to_decode
+from etl.films.stored_pixels import Codes, Reduction, StoredPixels, read_stored_pixels
 
 # Raise when a change alters pixels: cached films of the old transform are then made again.
-TRANSFORM_VERSION = 2
+TRANSFORM_VERSION = 3
 # Without a window, or with one that leaves an empty film, grey levels span these percentiles.
 PERCENTILES = (0.1, 99.9)
 MIN_SPREAD_SHARE = 0.02
@@ -53,7 +54,8 @@ def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.u
 
     Args:
         dataset: Parsed file with pixel data.
-        size_px: Longer side that the film will be reduced to; see ``read_stored_pixels``.
+        size_px: Longer side that the film will be reduced to. A JPEG 2000 film may then lack
+            details that do not show at that size; ``missing_details`` says which.
 
     Returns:
         Array (rows, columns), uint16 over its full range, bones bright; padding is 0.
@@ -66,8 +68,21 @@ def decode_film(dataset: Dataset, *, size_px: int | None = None) -> NDArray[np.u
         raise UnusableFileError("not a monochrome image")
     if check_size(dataset)[2] != 1:
         raise UnusableFileError("more than one frame")
-    stored = read_stored_pixels(dataset, size_px=size_px)
-    return _grey_levels(dataset, stored, is_inverted=is_inverted(dataset))
+    # Without a window grey levels are counted, and details count with the rest.
+    values_per_level = None if size_px is None else _values_per_level(dataset)
+    stored = read_stored_pixels(
+        dataset,
+        size_px=None if values_per_level is None else size_px,
+        values_per_level=values_per_level or 1.0,
+    )
+    table, is_windowed = _look_up(dataset, stored)
+    codes = stored.codes
+    if stored.reduction is not None and is_windowed:
+        codes = _with_what_shows(codes, stored.reduction, table)
+    elif stored.reduction is not None:
+        codes = stored.reduction.whole()
+        table, _ = _look_up(dataset, StoredPixels(codes=codes, values=stored.values))
+    return np.asarray(cv2.LUT(codes, table), dtype=np.uint16)
 
 
 def is_inverted(dataset: Dataset) -> bool:
@@ -77,16 +92,65 @@ def is_inverted(dataset: Dataset) -> bool:
     return photometric == "MONOCHROME1" or shape == "INVERSE"
 
 
-def _grey_levels(
-    dataset: Dataset, stored: StoredPixels, *, is_inverted: bool
-) -> NDArray[np.uint16]:
-    """Map every code that occurs once, through a table, instead of every pixel."""
+def _values_per_level(dataset: Dataset) -> float | None:
+    """Stored values that make a grey level where the header's window is steepest, or None."""
+    n_bits = int(dataset.get("BitsStored") or 16)
+    is_signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    if not 1 <= n_bits <= 16:
+        return None
+    values = np.arange(2**n_bits, dtype=np.int32) - (2 ** (n_bits - 1) if is_signed else 0)
+    _, shares = _shares(dataset, values)
+    if shares is None:
+        return None
+    # Padding becomes black, which is 1 before an inversion.
+    shares[_is_padding(dataset, values)] = float(is_inverted(dataset))
+    return float(1 / max(255 * np.abs(np.diff(np.clip(shares, 0, 1))).max(initial=0), 1e-9))
+
+
+def _with_what_shows(codes: Codes, reduction: Reduction, table: NDArray[np.uint16]) -> Codes:
+    """Codes with all details where leaving them out could show."""
+    steps = np.abs(np.diff(table[:: reduction.code_step].astype(np.int32)))
+    low = LowResolution(
+        grey=np.asarray(cv2.LUT(reduction.low, table), dtype=np.uint16),
+        n_halvings=reduction.n_halvings,
+        shape=(codes.shape[0], codes.shape[1]),
+        levels=reduction.levels,
+    )
+    areas = areas_to_decode(low, values_per_level=GREY_LEVEL / max(int(steps.max()), 1))
+    if areas is None:
+        return reduction.whole()
+    if areas:
+        reduction.add_details(codes, areas)
+    return codes
+
+
+def _look_up(dataset: Dataset, stored: StoredPixels) -> tuple[NDArray[np.uint16], bool]:
+    """Grey level of every code that may occur, and whether the header alone gives them."""
     n_codes = len(stored.values)
     lowest, highest = (int(code) for code in cv2.minMaxLoc(stored.codes)[:2])
+    if stored.reduction is not None:
+        # Details may bring codes that do not occur without them.
+        lowest, highest = 0, n_codes - 1
     values = stored.values[lowest : highest + 1]
     counts = _count_codes(stored.codes, n_codes)[lowest : highest + 1]
     is_padding = _is_padding(dataset, values)
     counts[is_padding] = 0
+    modality, shares = _shares(dataset, values)
+    is_windowed = shares is not None and _spread(shares, counts) >= MIN_SPREAD_SHARE
+    if shares is None or not is_windowed:
+        shares = _percentile_window(modality, counts)
+    if is_inverted(dataset):
+        shares = 1.0 - shares
+    shares[is_padding] = 0.0
+    table = np.zeros(n_codes, dtype=np.uint16)
+    table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
+    return table, is_windowed
+
+
+def _shares(
+    dataset: Dataset, values: NDArray[np.int32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Modality values of stored ones, and their VOI LUT or window from 0 to 1."""
     try:
         modality = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
         shares = _presentation(dataset, values, modality)
@@ -94,14 +158,7 @@ def _grey_levels(
         raise UnusableFileError("a look-up table in the header is damaged") from None
     if not np.isfinite(modality).all():
         raise UnusableFileError("a look-up table in the header is damaged")
-    if shares is None or _spread(shares, counts) < MIN_SPREAD_SHARE:
-        shares = _percentile_window(modality, counts)
-    if is_inverted:
-        shares = 1.0 - shares
-    shares[is_padding] = 0.0
-    table = np.zeros(n_codes, dtype=np.uint16)
-    table[lowest : highest + 1] = np.round(np.clip(shares, 0.0, 1.0) * MAX_UINT16)
-    return np.asarray(cv2.LUT(stored.codes, table), dtype=np.uint16)
+    return modality, shares
 
 
 def _count_codes(codes: Codes, n_codes: int) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@ turned, as negatives and in parts (a half, a shoulder, the upper third, the lowe
 Held out, in five folds by patient: 94 of 100 real frontal films pass (AP 92, PA 97); of the other
 kinds at most 3 in 100 pass, of synthetic laterals and abdomens that the fit has not seen none of
 150. Real laterals were not at hand: how many of them pass is not known.
+``benchmarks/frontal_check_fit.py`` repeats the recipe with other synthetic films and parts: 91 of
+100 held out, at most 1 of 100 of any other kind. It prints what these weights do beside that.
 """
 
 from __future__ import annotations
@@ -62,11 +64,16 @@ class FrontalCheck:
 
 def check_frontal(film: NDArray[np.uint8]) -> FrontalCheck:
     """Check a film, (rows, columns) uint8 without padding, bones bright."""
+    weights = np.append(np.array(RANK_WEIGHTS, dtype=np.float64).ravel(), SYMMETRY_WEIGHT)
+    logit = float(frontal_features(film) @ weights) + INTERCEPT
+    return FrontalCheck(score=float(1 / (1 + np.exp(-logit / 1000))))
+
+
+def frontal_features(film: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """What the regression sees of a film: SIDE * SIDE / 2 ranks, row by row, and the symmetry."""
     small = cv2.resize(np.ascontiguousarray(film), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     ranks = np.argsort(np.argsort(small.ravel(), kind="stable"), kind="stable").astype(np.float64)
     ranks = ((ranks - ranks.mean()) / ranks.std()).reshape(SIDE, SIDE)
     mirrored = ranks[:, ::-1]
     half = ((ranks + mirrored) / 2)[:, : SIDE // 2]
-    symmetry = float((ranks * mirrored).mean())
-    logit = float((half * np.array(RANK_WEIGHTS)).sum()) + SYMMETRY_WEIGHT * symmetry + INTERCEPT
-    return FrontalCheck(score=float(1 / (1 + np.exp(-logit / 1000))))
+    return np.append(half.ravel(), (ranks * mirrored).mean())

@@ -21,6 +21,7 @@ from etl.records.ages import without_birth
 from etl.records.site_mapping import list_site_mappings, load_site_mapping
 from warehouse_schema.commit import Commit
 from warehouse_schema.errors import ArgumentError, SourceError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
@@ -54,6 +55,7 @@ class IngestSummary:
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
+@writes_files
 def ingest_images(
     *,
     store: Store,

@@ -21,8 +21,11 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 
+from etl.films.codestream_blocks import DetailLevel, detail_levels
 from etl.films.codestream_header import CodestreamHeader, jpeg_2000_header, jpeg_header
 from etl.films.dicom_header import UnusableFileError
+from etl.films.missing_details import is_mostly_detailed
+from etl.films.openjpeg_areas import Area, AreaDecoder, AreaDecodingError, openjpeg
 from etl.films.wavelet import add_empty_details, usable_halvings
 
 Codes = NDArray[np.uint8] | NDArray[np.uint16]
@@ -51,14 +54,62 @@ class StoredPixels:
     Attributes:
         codes: (rows, columns) uint8 or uint16, as the decoder gives them.
         values: (256,) or (65536,) int32, the stored value that each code stands for.
+        reduction: What the codes lack, where they were decoded at a lower resolution.
     """
 
     codes: Codes
     values: NDArray[np.int32]
+    reduction: Reduction | None = None
 
     def array(self) -> NDArray[np.int32]:
         """Stored values, (rows, columns) int32."""
         return self.values[self.codes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduction:
+    """A JPEG 2000 image whose finest details were left out, and the way to them.
+
+    Attributes:
+        low: Codes at the lower resolution.
+        n_halvings: Resolutions between that and the whole.
+        levels: What bounds the details left out, for each halving, the finest first.
+    """
+
+    low: Codes
+    n_halvings: int
+    levels: list[DetailLevel]
+    _frame: bytes
+    _header: CodestreamHeader
+
+    @property
+    def code_step(self) -> int:
+        """Codes from one stored value to the next."""
+        return 1 << _scaling(self.low, self._header)
+
+    def whole(self) -> Codes:
+        """Codes of the whole image, with all details.
+
+        Raises:
+            UnusableFileError: The finest details are damaged.
+        """
+        return _decoded(self._frame, n_halvings=0)
+
+    def add_details(self, codes: Codes, areas: list[Area]) -> None:
+        """Put all details into some areas (top, bottom, left, right) of the codes.
+
+        Raises:
+            UnusableFileError: The finest details are damaged.
+        """
+        offset = 2 ** (self._header.precision - 1) if self._header.is_signed else 0
+        scaled_by = _scaling(codes, self._header)
+        try:
+            with AreaDecoder(self._frame) as decoder:
+                for top, bottom, left, right in areas:
+                    samples = decoder.area((top, bottom, left, right))
+                    codes[top:bottom, left:right] = (samples + offset) << scaled_by
+        except AreaDecodingError:
+            raise UnusableFileError("the pixel data cannot be decoded") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +129,17 @@ class PixelFormat:
         return self.rows_px, self.columns_px
 
 
-def read_stored_pixels(dataset: Dataset, *, size_px: int | None = None) -> StoredPixels:
+def read_stored_pixels(
+    dataset: Dataset, *, size_px: int | None = None, values_per_level: float = 1.0
+) -> StoredPixels:
     """Decode the pixel data of a single-frame monochrome image.
 
     Args:
         dataset: Parsed file with pixel data and file meta information.
         size_px: Longer side that the image will be reduced to. A JPEG 2000 image much larger than
-            that is decoded at a lower resolution, and its finest details are taken as zero.
+            that may be decoded at a lower resolution, its finest details taken as zero.
+        values_per_level: Stored values that make one of 255 grey levels. Where the details show by
+            that in much of the image, it is decoded whole.
 
     Raises:
         UnusableFileError: Unknown or contradictory format, or damaged pixel data.
@@ -97,7 +152,7 @@ def read_stored_pixels(dataset: Dataset, *, size_px: int | None = None) -> Store
         frame = get_frame(bytes(dataset.PixelData), 0, number_of_frames=1)
         if syntax == uid.RLELossless:
             return _run_length(frame, pixel_format)
-        return _codestream(frame, pixel_format, syntax, size_px)
+        return _codestream(frame, pixel_format, syntax, size_px, values_per_level)
     except UnusableFileError:
         raise
     except MemoryError:
@@ -183,7 +238,11 @@ def _uncoded(codes: NDArray[np.generic], pixel_format: PixelFormat) -> StoredPix
 
 
 def _codestream(
-    frame: bytes, pixel_format: PixelFormat, syntax: uid.UID, size_px: int | None
+    frame: bytes,
+    pixel_format: PixelFormat,
+    syntax: uid.UID,
+    size_px: int | None,
+    values_per_level: float,
 ) -> StoredPixels:
     header = jpeg_2000_header(frame) if syntax in JPEG_2000 else jpeg_header(frame)
     if header is None or header.n_components != 1 or not 1 <= header.precision <= 16:
@@ -193,17 +252,23 @@ def _codestream(
     if END_OF_IMAGE not in frame[-64:]:
         raise UnusableFileError("the pixel data are cut short")
     n_bits = min(header.precision, pixel_format.bits_stored)
+    reduction = None
     if syntax in JPEG_2000:
-        codes = _jpeg_2000(frame, header, pixel_format, size_px)
+        codes, reduction = _jpeg_2000(frame, header, pixel_format, size_px, values_per_level)
         # Pillow scales to the full range, and adds half of it where the codestream is signed.
-        scaled_by = 8 * codes.dtype.itemsize - header.precision
-        bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32) >> scaled_by
+        bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32)
+        bits >>= _scaling(codes, header)
         bits -= 2 ** (header.precision - 1) if header.is_signed else 0
     else:
         codes = _jpeg(frame, header, syntax)
         bits = np.arange(2 ** (8 * codes.dtype.itemsize), dtype=np.int32)
     values = _masked(bits, n_bits, is_signed=pixel_format.is_signed)
-    return StoredPixels(codes=codes, values=values)
+    return StoredPixels(codes=codes, values=values, reduction=reduction)
+
+
+def _scaling(codes: Codes, header: CodestreamHeader) -> int:
+    """Bits by which Pillow shifts samples up to the full range of its codes."""
+    return 8 * codes.dtype.itemsize - header.precision
 
 
 def _jpeg(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
@@ -217,25 +282,39 @@ def _jpeg(frame: bytes, header: CodestreamHeader, syntax: uid.UID) -> Codes:
 
 
 def _jpeg_2000(
-    frame: bytes, header: CodestreamHeader, pixel_format: PixelFormat, size_px: int | None
-) -> Codes:
-    n_halvings = 0
+    frame: bytes,
+    header: CodestreamHeader,
+    pixel_format: PixelFormat,
+    size_px: int | None,
+    values_per_level: float,
+) -> tuple[Codes, Reduction | None]:
+    n_halvings, levels = 0, None
     # Bits above Bits Stored are no part of a smooth image, so only the whole can be masked.
     if size_px is not None and header.precision <= pixel_format.bits_stored:
         n_halvings = usable_halvings(header, size_px)
+    if n_halvings and openjpeg() is not None:
+        levels = detail_levels(frame, n_halvings)
+    if levels is None or is_mostly_detailed(levels, values_per_level=values_per_level):
+        return _decoded(frame, n_halvings=0), None
+    low = _decoded(frame, n_halvings=n_halvings)
+    codes = add_empty_details(
+        low,
+        shape=pixel_format.shape,
+        n_halvings=n_halvings,
+        is_reversible=header.is_reversible,
+    )
+    return codes, Reduction(
+        low=low, n_halvings=n_halvings, levels=levels, _frame=frame, _header=header
+    )
+
+
+def _decoded(frame: bytes, *, n_halvings: int) -> Codes:
     with Jpeg2KImageFile(BytesIO(frame)) as image:
         image.reduce = n_halvings
         codes: Codes = np.asarray(image)
     if codes.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)) or codes.ndim != 2:
         raise UnusableFileError("the pixel data cannot be decoded")
-    if n_halvings == 0:
-        return codes
-    return add_empty_details(
-        codes,
-        shape=pixel_format.shape,
-        n_halvings=n_halvings,
-        is_reversible=header.is_reversible,
-    )
+    return codes
 
 
 def _masked(bits: NDArray[np.int32], n_bits: int, *, is_signed: bool) -> NDArray[np.int32]:

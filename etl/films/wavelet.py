@@ -17,8 +17,9 @@ from etl.films.codestream_header import CodestreamHeader
 
 # uint8 or uint16.
 Samples = NDArray[Any]
-# The lower resolution has at least this many pixels for one of the result; below, fine lines blur.
-MIN_PIXELS_PER_RESULT = 1.4
+# The lower resolution has at least this many pixels for one of the result a side, below which fine
+# lines blur: after one halving, and after more, whose left-out details add up.
+MIN_PIXELS_PER_RESULT = (1.4, 2.8)
 # Synthesis low-pass filters (ITU-T T.800 Annex F; Daubechies and Feauveau), weights of the
 # low-pass samples k-1, k, k+1, k+2 in the pixels 2k and 2k+1.
 EVEN_53, ODD_53 = (0.0, 1.0, 0.0, 0.0), (0.0, 0.5, 0.5, 0.0)
@@ -32,7 +33,7 @@ def usable_halvings(header: CodestreamHeader, size_px: int) -> int:
     sides = (header.rows_px, header.columns_px)
     while n_halvings < header.n_decompositions:
         following = n_halvings + 1
-        if max(sides) / 2**following < MIN_PIXELS_PER_RESULT * size_px:
+        if max(sides) / 2**following < MIN_PIXELS_PER_RESULT[min(n_halvings, 1)] * size_px:
             break
         # Pillow rounds the reduced size where OpenJPEG takes the ceiling, and then fails.
         if any((side + 2**n_halvings) >> following != -(-side >> following) for side in sides):

@@ -122,6 +122,13 @@ class Archive(Protocol):
             RefusedRequestError: The PACS sent less than was asked for, or an error.
         """
 
+    def store(self, datasets: Sequence[Dataset]) -> None:
+        """Store results; with file meta information, in Explicit VR Little Endian.
+
+        Raises:
+            RefusedRequestError: The PACS did not take all of them.
+        """
+
     def close(self) -> None:
         """Give connections and ports back."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class DicomWebArchive:
         address: Where it is.
 
     Raises:
-        ArchiveAwayError: The URL is malformed.
+        ArchiveAwayError: The URL is malformed, or the certificates cannot be read.
     """
 
     def __init__(self, address: DicomWebAddress) -> None:
@@ -90,6 +91,7 @@ class DicomWebArchive:
         if address.token is not None:
             self._session.headers["Authorization"] = f"Bearer {address.token}"
         if address.ca_file is not None:
+            _check_certificates(address.ca_file)
             self._session.verify = str(address.ca_file)
         try:
             self._client = _Client(address.url, session=self._session, timeout=TIMEOUT_SECONDS)
@@ -132,6 +134,12 @@ class DicomWebArchive:
         for uid in instance_uids:
             take(self._retrieve(study_uid, series_uid, uid))
 
+    def store(self, datasets: Sequence[Dataset]) -> None:
+        """Store Instances (STOW-RS); see Archive."""
+        answer = self._ask(lambda: self._client.store_instances(list(datasets)))
+        if answer.get("FailedSOPSequence"):
+            raise RefusedRequestError("the PACS did not take every result")
+
     def close(self) -> None:
         """Close the session's connections."""
         self._session.close()
@@ -166,7 +174,12 @@ class DicomWebArchive:
         except requests.HTTPError as error:
             code = 0 if error.response is None else error.response.status_code
             raise self._http_error(code) from None
-        except requests.exceptions.SSLError:
+        except requests.exceptions.SSLError as error:
+            # requests tells the two apart in its text alone.
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                raise ArchiveAwayError(
+                    f"pacs_url: {self._place} does not speak TLS. Check the port, or write http."
+                ) from None
             raise ArchiveAwayError(
                 f"pacs_url: {self._place} shows a certificate that is not trusted. Name the file "
                 "of its authority with pacs_ca_file."
@@ -189,6 +202,15 @@ class DicomWebArchive:
         return RefusedRequestError(
             f"the PACS answered HTTP {code}", is_transient=code in BUSY_CODES
         )
+
+
+def _check_certificates(path: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:
+        raise ArchiveAwayError(
+            f"pacs_ca_file: {path} cannot be read, or holds no certificate in PEM format."
+        ) from None
 
 
 def _dataset(answer: Mapping[str, Any]) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    ComprehensiveSRStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    SecondaryCaptureImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
@@ -37,6 +42,11 @@ from etl.pacs.storage_receiver import (
 Retrieve = Literal["c-get", "c-move"]
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 120
+RESULT_CLASSES = (
+    SecondaryCaptureImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    ComprehensiveSRStorage,
+)
 PENDING = (0xFF00, 0xFF01)
 SUCCESS = 0x0000
 SOME_FAILED = 0xB000
@@ -159,6 +169,17 @@ class DimseArchive:
         request = self._get if self._receiver is None else self._move
         patiently()(request, identifier, frozenset(instance_uids), take)
 
+    def store(self, datasets: Sequence[Dataset]) -> None:
+        """C-STORE, one by one; see Archive."""
+        for dataset in datasets:
+            status = patiently()(lambda each=dataset: self._associate("store").send_c_store(each))
+            code = getattr(status, "Status", None)
+            # 0xBxxx: stored, with a warning (PS3.4, annex B.2.3).
+            if code is None or (code != SUCCESS and code >> 12 != 0xB):
+                self._forget()
+                told = "nothing" if code is None else f"status 0x{code:04X}"
+                raise RefusedRequestError(f"the PACS answered a C-STORE with {told}")
+
     def close(self) -> None:
         """Release the associations, and stop listening."""
         for association in self._associations.values():
@@ -248,7 +269,11 @@ class DimseArchive:
             "get": StudyRootQueryRetrieveInformationModelGet,
             "move": StudyRootQueryRetrieveInformationModelMove,
         }
-        contexts = [build_context(models[kind])]
+        contexts = (
+            [build_context(each, ExplicitVRLittleEndian) for each in RESULT_CLASSES]
+            if kind == "store"
+            else [build_context(models[kind])]
+        )
         roles: list[Any] = []
         handlers: list[Any] = []
         if kind == "get":
@@ -276,11 +301,7 @@ class DimseArchive:
 
     def _no_association(self, association: Association) -> ArchiveAwayError:
         if not association.is_rejected:
-            return ArchiveAwayError(
-                f"pacs_host: {self._place} cannot be reached, or speaks no DICOM. Check pacs_host, "
-                "pacs_port and the firewall; `ribline doctor` tries again.",
-                is_transient=True,
-            )
+            return self._no_answer()
         diagnostic = getattr(association.acceptor.primitive, "diagnostic", None)
         if diagnostic == CALLED_UNKNOWN:
             return ArchiveAwayError(
@@ -295,6 +316,46 @@ class DimseArchive:
         return ArchiveAwayError(
             f"pacs_host: {self._place} rejects the association.", is_transient=True
         )
+
+    def _no_answer(self) -> ArchiveAwayError:
+        """Why nobody answered; pynetdicom keeps it to itself, so the connection is tried again."""
+        try:
+            connection = socket.create_connection(
+                (self._address.host, self._address.port), timeout=CONNECT_SECONDS
+            )
+        except OSError:
+            return ArchiveAwayError(
+                f"pacs_host: {self._place} cannot be reached. Check pacs_host, pacs_port and the "
+                "firewall; `ribline doctor` tries again.",
+                is_transient=True,
+            )
+        with connection:
+            reason = self._no_tls(connection, self._tls) if self._tls is not None else None
+        if reason is not None:
+            return ArchiveAwayError(reason)
+        if self._tls is None:
+            reason = "does not answer in DICOM. Check pacs_port; if it wants TLS, set pacs_is_tls."
+        else:
+            reason = (
+                "ends the connection after TLS. It may ask for a certificate of ours: "
+                "pacs_certificate_file and pacs_key_file."
+            )
+        return ArchiveAwayError(f"pacs_host: {self._place} {reason}", is_transient=True)
+
+    def _no_tls(self, connection: socket.socket, tls: ssl.SSLContext) -> str | None:
+        try:
+            tls.wrap_socket(connection, server_hostname=self._address.host).close()
+        except ssl.SSLCertVerificationError:
+            return (
+                f"pacs_host: {self._place} shows a certificate that is not trusted. Name the file "
+                "of its authority with pacs_ca_file."
+            )
+        except OSError:
+            return (
+                f"pacs_host: {self._place} does not speak TLS. Check pacs_port, or leave "
+                "pacs_is_tls out."
+            )
+        return None
 
 
 def _end(association: Association) -> None:

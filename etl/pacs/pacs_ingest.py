@@ -8,15 +8,16 @@ spool are complete, and found again.
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from etl.films.image_ingest import IngestSummary, ingest_images
+from etl.films.image_ingest import ingest_images
 from etl.pacs.archive import Archive
 from etl.pacs.dicomweb_archive import DicomWebAddress, DicomWebArchive
 from etl.pacs.dimse_archive import DimseAddress, DimseArchive
@@ -26,10 +27,11 @@ from etl.pacs.pull_run import PullRun
 from etl.pacs.spool import Spool
 from etl.pacs.spool_reading import SpoolReading
 from etl.pacs.study_pull import StudyPull
-from etl.pacs.worklist import PullBy, plan_queries
+from etl.pacs.worklist import PullBy, Query, plan_queries
 from etl.pseudonym import Pseudonymizer
 from etl.records.site_mapping import find_time_zone
 from warehouse_schema.errors import ArgumentError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
@@ -101,6 +103,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@writes_files
 def ingest_from_pacs(
     *,
     store: Store,
@@ -135,35 +138,26 @@ def ingest_from_pacs(
         SourceError: Another pull is running.
     """
     names = Pseudonymizer(key=pseudonym_key, source=source)
-    hours = None if rule.hours is None else PullHours.parse(rule.hours)
-    queries = plan_queries(store=store, source=source, pull_by=rule.pull_by)
-    if not queries:
-        raise ArgumentError(
-            f"pacs_pull_by is {rule.pull_by!r}, and the warehouse knows none of {source} to ask "
-            "for. Run `ribline extract` first."
-        )
-
-    def ingest(file_names: set[str]) -> IngestSummary:
-        return ingest_images(
-            store=store,
-            folder=store.home.pacs_spool,
-            file_names=file_names,
-            source=source,
-            pseudonym_key=pseudonym_key,
-            size_px=size_px,
-            n_processes=n_processes,
-            time_zone=time_zone,
-            progress=progress,
-        )
-
-    spool = Spool(store.home)
+    is_open = _opening_hours(rule, time_zone, clock)
+    queries = _plan(store, source, rule)
+    ingest = functools.partial(
+        ingest_images,
+        store=store,
+        folder=store.home.pacs_spool,
+        source=source,
+        pseudonym_key=pseudonym_key,
+        size_px=size_px,
+        n_processes=n_processes,
+        time_zone=time_zone,
+        progress=progress,
+    )
+    spool, ledger = Spool(store.home), Ledger(store, source)
     with (
         _quiet(),
         spool.opened(),
         Pace(rule.instances_per_second) as pace,
         open_archive(address) as archive,
     ):
-        ledger = Ledger(store, source)
         reading = SpoolReading(
             store=store,
             spool=spool,
@@ -171,7 +165,7 @@ def ingest_from_pacs(
             names=names,
             size_px=size_px,
             is_kept=rule.is_kept,
-            ingest=ingest,
+            ingest=lambda file_names: ingest(file_names=file_names),
         )
         reading.recover(clock())
         pull = StudyPull(
@@ -184,20 +178,39 @@ def ingest_from_pacs(
             is_every_series=rule.is_every_series,
             clock=clock,
         )
-        zone = find_time_zone(time_zone)
         run = PullRun(archive=archive, ledger=ledger, reading=reading, pull=pull, clock=clock)
-        run.go(
-            queries,
-            is_open=lambda: hours is None or hours.contain(clock().astimezone(zone)),
-            progress=progress,
+        run.go(queries, is_open=is_open, progress=progress)
+    return _summary(ledger, reading, pull, n_asked=run.n_asked, n_queries=len(queries))
+
+
+def _plan(store: Store, source: str, rule: PullRule) -> list[Query]:
+    """The questions to ask; there must be some."""
+    queries = plan_queries(store=store, source=source, pull_by=rule.pull_by)
+    if not queries:
+        raise ArgumentError(
+            f"pacs_pull_by is {rule.pull_by!r}, and the warehouse knows none of {source} to ask "
+            "for. Run `ribline extract` first."
         )
+    return queries
+
+
+def _opening_hours(rule: PullRule, time_zone: str, clock: Clock) -> Callable[[], bool]:
+    """Whether studies may be begun now."""
+    zone = find_time_zone(time_zone)
+    hours = None if rule.hours is None else PullHours.parse(rule.hours)
+    return lambda: hours is None or hours.contain(clock().astimezone(zone))
+
+
+def _summary(
+    ledger: Ledger, reading: SpoolReading, pull: StudyPull, *, n_asked: int, n_queries: int
+) -> PacsSummary:
     counts = {**asdict(pull.counts), **asdict(reading.counts)}
     counts["quarantine_reasons"] = dict(
         Counter(ledger.quarantine.reasons) + Counter(reading.counts.quarantine_reasons)
     )
     return PacsSummary(
-        n_queries=run.n_asked,
-        n_queries_remaining=len(queries) - run.n_asked,
+        n_queries=n_asked,
+        n_queries_remaining=n_queries - n_asked,
         n_pull_faults=len(ledger.quarantine),
         **counts,
     )

@@ -22,6 +22,8 @@ from warehouse_schema.tables.runs import PREDICTIONS
 
 # As the cache names its shards: kind, transform and hash of the films.
 N_NAME_DIGITS = 16
+# Films that a run shows as examples of its pseudo-labels.
+PICTURES = ("*/pseudo_labels/*", "*/tensorboard/pictures/*")
 # What a run cannot do without. A trace in one of these ends the search with an error.
 KEPT_PATTERNS = ("best-*", "last-*", "events.out.tfevents.*", "ribline.toml", "*.key")
 
@@ -64,7 +66,7 @@ def _rewrite_shard(cache: Path, name: str, members: list[dict[str, object]]) -> 
 
 
 def remove_films(store: Store) -> int:
-    """Remove shards and score maps that no row names; returns the number of files changed.
+    """Remove shards, score maps and pictures that no row names; returns the files changed.
 
     Drafts and journals of an ingest go too; it is refused at its commit and starts again.
 
@@ -76,7 +78,15 @@ def remove_films(store: Store) -> int:
     stray = [path for path in stray if path.is_file()]
     for path in stray:
         path.unlink()
-    return len(stray) + _blank_maps(store)
+    return len(stray) + _remove_pictures(store.home) + _blank_maps(store)
+
+
+def _remove_pictures(home: Home) -> int:
+    """Remove the trainer's example pictures: which patients they show stands nowhere."""
+    found = [path for pattern in PICTURES for path in home.runs.glob(pattern) if path.is_file()]
+    for path in found:
+        path.unlink()
+    return len(found)
 
 
 def _blank_maps(store: Store) -> int:

@@ -28,6 +28,7 @@ from etl.pseudonym import Pseudonymizer
 from warehouse_schema.commit import Commit
 from warehouse_schema.erasure import ending_history, history_files, published_versions
 from warehouse_schema.errors import ArgumentError, WarehouseError
+from warehouse_schema.home_lock import no_files_written
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
@@ -99,7 +100,8 @@ def forget_patients(
 
     Raises:
         ArgumentError: Nobody is named, or a pseudonym is not known.
-        WarehouseError: A trace is left; the message names the files.
+        WarehouseError: A trace is left, and the message names the files; or another stage writes
+            files in the home now.
     """
     names = Pseudonymizer(key=pseudonym_key, source=source)
     interrupted = read_journal(store.home.restricted)
@@ -114,6 +116,27 @@ def forget_patients(
     _check_pseudonyms(patient_ids, known)
     if not known:
         return _keep_out(store, names, identifiers)
+    with no_files_written(store.home):
+        return _forget(
+            store=store,
+            names=names,
+            identifiers=identifiers,
+            patient_ids=patient_ids,
+            interrupted=interrupted,
+            progress=progress,
+        )
+
+
+def _forget(
+    *,
+    store: Store,
+    names: Pseudonymizer,
+    identifiers: Collection[str],
+    patient_ids: Collection[str],
+    interrupted: PatientTraces | None,
+    progress: Progress,
+) -> ForgettingSummary:
+    """Remove patients who are in the home, while nobody else writes files in it."""
     progress.start(STAGE, 4)
     with ending_history(store, stage=STAGE) as commit:
         traces = interrupted or PatientTraces()

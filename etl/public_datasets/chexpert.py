@@ -33,6 +33,7 @@ from etl.public_datasets.published_films import (
 from etl.public_datasets.published_import import ImportSummary, PublishedImport
 from etl.public_datasets.published_labels import RULE, check_findings, finding_name
 from etl.public_datasets.published_tables import Publication, Row, inner_path, tables_hash
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
@@ -47,6 +48,7 @@ BONES = ("rib_fracture", "clavicle_fracture")
 LABELS = {1.0: "positive", 0.0: "negative", -1.0: "uncertain"}
 
 
+@writes_files
 def import_chexpert(
     *,
     store: Store,

@@ -21,6 +21,7 @@ from etl.public_datasets.published_films import PublishedFilm, PublishedImages
 from etl.public_datasets.published_import import STAGE
 from etl.quarantine import QuarantineList
 from warehouse_schema.errors import InputError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
@@ -60,6 +61,7 @@ class MimicSummary:
     quarantine_reasons: Mapping[str, int] = field(default_factory=dict)
 
 
+@writes_files
 def import_mimic(
     *,
     store: Store,

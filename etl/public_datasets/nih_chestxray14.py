@@ -24,6 +24,7 @@ from etl.public_datasets.published_import import ImportSummary, PublishedImport
 from etl.public_datasets.published_labels import RULE, check_findings, finding_name
 from etl.public_datasets.published_tables import Publication, Row, inner_path, tables_hash
 from warehouse_schema.errors import InputError
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
@@ -36,6 +37,7 @@ BOX_NAMES = {"Infiltrate": "Infiltration"}
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender")
 
 
+@writes_files
 def import_nih_chestxray14(
     *,
     store: Store,

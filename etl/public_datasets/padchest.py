@@ -26,6 +26,7 @@ from etl.public_datasets.published_films import PublishedFilm, number, sex_code
 from etl.public_datasets.published_import import ImportSummary, PublishedImport
 from etl.public_datasets.published_labels import RULE, check_findings, finding_name
 from etl.public_datasets.published_tables import Publication, Row, inner_path, tables_hash
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
@@ -39,6 +40,7 @@ VIEWS = {"PA": "PA", "AP": "AP", "AP_HORIZONTAL": "AP", "AP-HORIZONTAL": "AP"}
 MODALITIES = ("CR", "DX")
 
 
+@writes_files
 def import_padchest(
     *,
     store: Store,

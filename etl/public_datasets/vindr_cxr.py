@@ -25,6 +25,7 @@ from etl.public_datasets.published_films import PublishedFilm, number
 from etl.public_datasets.published_import import ImportSummary, PublishedImport
 from etl.public_datasets.published_labels import RULE, check_findings, finding_name
 from etl.public_datasets.published_tables import Publication, Row, inner_path, tables_hash
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
 from warehouse_schema.store import Store
 
@@ -38,6 +39,7 @@ HEADER = {"Modality": "DX", "ViewPosition": "PA", "BodyPartExamined": "CHEST"}
 Votes = Mapping[str, Sequence[bool]]
 
 
+@writes_files
 def import_vindr_cxr(
     *,
     store: Store,

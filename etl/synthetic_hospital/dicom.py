@@ -32,10 +32,10 @@ _SERIES_NAME = {
 }
 # SNOMED CT codes of CID 4010 (DX View): postero-anterior, antero-posterior, left lateral.
 _VIEW_CODES = {
-    "PA": ("399348003", "postero-anterior"),
-    "AP": ("399265007", "antero-posterior"),
+    "PA": ("272479007", "postero-anterior"),
+    "AP": ("399348003", "antero-posterior"),
     "LATERAL": ("399173006", "left lateral"),
-    "ABDOMEN": ("399265007", "antero-posterior"),
+    "ABDOMEN": ("399348003", "antero-posterior"),
 }
 
 

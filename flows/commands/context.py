@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.stages import flat_counts
-from warehouse_schema.errors import RiblineError
+from warehouse_schema.errors import ArgumentError, RiblineError
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -23,9 +26,13 @@ FILE_WIDTH = 400
 
 
 def console() -> Console:
-    """Standard output: the screen's width, or lines that are never broken in a file."""
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=FILE_WIDTH)
+    """Standard output: the screen's width, or lines that are never broken in a file.
+
+    Of the processes that torchrun starts, the first one speaks.
+    """
+    is_quiet = os.environ.get("RANK", "0") != "0"
+    screen = Console(quiet=is_quiet)
+    return screen if screen.is_terminal else Console(width=FILE_WIDTH, quiet=is_quiet)
 
 
 def fail(error: RiblineError) -> int:
@@ -61,3 +68,25 @@ def print_counts(stage: str, counts: Mapping[str, Any]) -> None:
     for name, value in flat_counts(counts):
         table.add_row(Text(name), Text(f"{value:,}" if isinstance(value, int) else str(value)))
     console().print(table)
+
+
+def read_identifiers(file: str | None, *, argument: str) -> list[str]:
+    """The lines of a file or of standard input (-), blank ones left out; none without a file.
+
+    Raises:
+        ArgumentError: It cannot be read, or holds nothing.
+    """
+    if file is None:
+        return []
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        # What was typed is not shown: it may be the identifier itself.
+        raise ArgumentError(
+            f"{argument}: cannot be read as UTF-8 text. Give a file with one identifier a line, "
+            "or - for standard input; an identifier itself is never an argument."
+        ) from None
+    lines = [line.strip() for line in text.splitlines()]
+    if not any(lines):
+        raise ArgumentError(f"{argument}: it holds no identifier. Write one a line.")
+    return [line for line in lines if line]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows import stages
-from flows.commands.context import console, print_counts, progress, settings_of
-from warehouse_schema.errors import ArgumentError
+from flows.commands.context import console, print_counts, progress, read_identifiers, settings_of
 
 
 def forget_patient(
@@ -30,7 +28,7 @@ def forget_patient(
     with progress() as display:
         summary = stages.forget_patients(
             settings,
-            identifiers=_identifiers(file),
+            identifiers=read_identifiers(file, argument="FILE"),
             patient_ids=pseudonym or [],
             progress=display,
         )
@@ -55,24 +53,6 @@ def forget_patient(
                 highlight=False,
                 soft_wrap=True,
             )
-
-
-def _identifiers(file: str | None) -> list[str]:
-    """The lines of a file or of standard input, blank ones left out."""
-    if file is None:
-        return []
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        # What was typed is not shown: it may be the identifier itself.
-        raise ArgumentError(
-            "FILE: cannot be read as UTF-8 text. Give a file with one patient identifier a line, "
-            "or - for standard input; an identifier itself is never an argument."
-        ) from None
-    lines = [line.strip() for line in text.splitlines()]
-    if not any(lines):
-        raise ArgumentError("FILE: it holds no identifier. Write one a line.")
-    return [line for line in lines if line]
 
 
 def export_dicom(

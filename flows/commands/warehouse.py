@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flows import stages
-from flows.commands.context import console, settings_of
+from flows.commands.context import console, print_counts, progress, settings_of
 from warehouse_schema.errors import ArgumentError
 
 
@@ -63,6 +63,25 @@ def sql(
         sys.stdout.buffer.flush()
     else:
         query_output.write_file(output, content)
+
+
+def publish(
+    context: typer.Context,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="SQLALCHEMY_URL",
+            help="Reporting database (default: RIBLINE_PUBLISH_URL or publish_url_file, which keep "
+            "a password out of the shell's history).",
+        ),
+    ] = None,
+) -> None:
+    """Write the result tables into the hospital's reporting database."""
+    settings = settings_of(context, publish_url=to)
+    with progress() as display:
+        counts = stages.publish_results(settings, progress=display)
+    print_counts("publish", counts)
 
 
 def tables(

@@ -12,6 +12,7 @@ from flows.stages.experiments import (
     predict,
     recipe_overrides,
     require_run,
+    summarise_folds,
     train,
     write_report,
     write_run_report,
@@ -24,6 +25,7 @@ from flows.stages.hospital import (
     link,
     measure_agreement,
     prune_cache,
+    publish_results,
 )
 from flows.stages.labelling import (
     build_cohort,
@@ -39,6 +41,13 @@ from flows.stages.labelling import (
 )
 from flows.stages.opening import open_store
 from flows.stages.pacs import image_source, pacs_address
+from flows.stages.prediction import (
+    check_model,
+    deliver_results,
+    export_model,
+    predict_films,
+    write_model_card,
+)
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
 from flows.stages.upkeep import (
@@ -51,14 +60,17 @@ from flows.stages.upkeep import (
 __all__ = [
     "Counts",
     "build_cohort",
+    "check_model",
     "check_source",
     "compare",
     "counts",
     "definitions",
+    "deliver_results",
     "diff_labels",
     "draw_annotation_sample",
     "evaluate",
     "export_dicom",
+    "export_model",
     "extract",
     "flat_counts",
     "forget_patients",
@@ -79,14 +91,18 @@ __all__ = [
     "open_store",
     "pacs_address",
     "predict",
+    "predict_films",
     "preview_labels",
     "prune_cache",
     "public_key",
+    "publish_results",
     "recipe_overrides",
     "repair_warehouse",
     "require_run",
+    "summarise_folds",
     "train",
     "verify_warehouse",
+    "write_model_card",
     "write_report",
     "write_run_report",
 ]

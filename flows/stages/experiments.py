@@ -13,6 +13,7 @@ from warehouse_schema.errors import TrainingError
 from warehouse_schema.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from evaluation.folds import FoldSummary
     from flows.settings import Settings
 
 
@@ -47,15 +48,19 @@ def predict(settings: Settings, *, run_id: str, progress: Progress = SILENT) -> 
 
 
 def evaluate(settings: Settings, *, run_id: str, progress: Progress = SILENT) -> Counts:
-    """AUROC and FROC of a run, with intervals."""
+    """AUROC and FROC of a run, with intervals; its model card is written anew."""
     from evaluation.evaluate import evaluate_run
+    from evaluation.model_card.page import write_model_card
 
+    store = open_store(settings)
     summary = evaluate_run(
-        store=open_store(settings),
+        store=store,
         run_id=run_id,
         n_bootstrap=settings.n_bootstrap,
+        prevalence=settings.prevalence,
         progress=progress,
     )
+    write_model_card(store=store, run_id=run_id)
     return {"n_metrics": len(summary.metrics), "notes": list(summary.notes)}
 
 
@@ -75,6 +80,20 @@ def compare(
     progress.finish()
 
 
+def summarise_folds(
+    settings: Settings, *, run_ids: Sequence[str], progress: Progress = SILENT
+) -> list[FoldSummary]:
+    """One method over its folds: the means and the pooled numbers."""
+    from evaluation.folds import summarise_folds as summarise
+
+    progress.start("summarise-folds", None)
+    summaries = summarise(
+        store=open_store(settings), run_ids=run_ids, n_bootstrap=settings.n_bootstrap
+    )
+    progress.finish()
+    return summaries
+
+
 def write_report(
     settings: Settings,
     *,
@@ -83,7 +102,7 @@ def write_report(
     progress: Progress = SILENT,
 ) -> Path:
     """One self-contained HTML file about the runs."""
-    from evaluation.report import write_report as write
+    from evaluation.report.page import write_report as write
 
     progress.start("report", None)
     path: Path = write(

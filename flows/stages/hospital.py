@@ -169,3 +169,16 @@ def link(settings: Settings, *, progress: Progress = SILENT) -> Counts:
     summary = link_images(store=open_store(settings), rule=rule)
     progress.finish()
     return counts(summary)
+
+
+def publish_results(settings: Settings, *, progress: Progress = SILENT) -> Counts:
+    """Result tables into the hospital's reporting database."""
+    from etl.publishing import publish_results as publish
+
+    return counts(
+        publish(
+            store=open_store(settings),
+            database_url=settings.require("publish_url"),
+            progress=progress,
+        )
+    )

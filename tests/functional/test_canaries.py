@@ -152,6 +152,12 @@ def test_everything_that_works(site: Site, run) -> None:
     for table in ("patients", "images", "quarantine", "note_mentions", "label_evidence"):
         run("sql", f"SELECT * FROM {table}", "--format", "json")
     run("export-dicom", site.out / "export", "--with-burnt-in-text")
+    films = sorted((site.hospital / "dicom").rglob("*.dcm"))[:12]
+    run("predict", *films, site.hospital / "boxes.json", "--any-view")
+    assert len(list((site.home / "restricted" / "results").rglob("*_report.dcm"))) >= 6
+    run("model-card")
+    for table in ("film_results", "quarantine"):
+        run("sql", f"SELECT * FROM {table}", "--format", "json")
     assert len(list((site.out / "export").rglob("*.dcm"))) >= 40
     assert set(store.read(COHORT)["subset"].to_pylist()) >= {"R", "P", "N"}
     assert store.read(QUARANTINE).num_rows >= 15, "the bad rows and files were met"
@@ -222,7 +228,9 @@ def test_a_database_that_fails_on_a_row(site: Site, run, tmp_path: Path) -> None
         columns = "note_no, no, visit_no, json(body) AS body, kind, status, written, accession"
         connection.execute(f"CREATE VIEW note AS SELECT {columns} FROM old_note")
     connection.close()
-    run("extract", code=3, RIBLINE_DATABASE_URL=f"sqlite:///{tmp_path}/hospital.sqlite")
+    shown = run("extract", code=3, RIBLINE_DATABASE_URL=f"sqlite:///{tmp_path}/hospital.sqlite")
+    assert "reading table note failed (OperationalError). Nothing was written" in shown
+    assert site.found() == {}
 
 
 def test_a_forgotten_patient_by_file_and_by_standard_input(
@@ -295,7 +303,7 @@ STAGE_MODULES = {
     "label": ("etl.cohorts.linkage", "nlp_labeling.mining", "nlp_labeling.evidence"),
     "build-cohort": ("etl.cohorts.cohort", "etl.cohorts.fold_assignment"),
     "train": ("training.train", "training.run_inputs", "training.film_dataset"),
-    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.finding_metrics"),
+    "evaluate": ("evaluation.evaluate", "evaluation.scored_run", "evaluation.subgroups"),
     "report": ("evaluation.report", "evaluation.report_records", "evaluation.report_films"),
     "export-dicom": ("etl.privacy.dicom_export", "etl.privacy.dicom_profile"),
 }

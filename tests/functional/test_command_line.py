@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,15 +18,15 @@ import pytest
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 
 COMMANDS = [
     *("demo", "doctor", "tables", "sql", "relabel", "prune-cache"),
     *("extract", "ingest-images", "label", "annotation-sample", "import-boxes"),
     *("reader-agreement", "build-cohort"),
     *("synthetic-hospital", "import-public", "label-notes", "source-check"),
-    *("train", "predict", "evaluate", "report"),
-    *("forget-patient", "export-dicom"),
+    *("train", "predict", "evaluate", "summarise-folds", "report", "reproduce", "publish"),
+    *("forget-patient", "export-dicom", "export-model", "model-card"),
     *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
 ]
 
@@ -95,6 +97,54 @@ def test_sql_as_json_csv_and_parquet(ribline, home: Path, tmp_path: Path) -> Non
     assert pq.read_table(tmp_path / "x.parquet").num_rows == 2
 
 
+def test_publish_fills_a_reporting_database(ribline, home: Path, tmp_path: Path) -> None:
+    done = ribline("--home", home, "publish", "--to", f"sqlite:///{tmp_path}/r.sqlite")
+    assert done.code == 0
+    assert "evaluation reports" in done.out
+    with closing(sqlite3.connect(tmp_path / "r.sqlite")) as reporting:
+        found = reporting.execute(
+            "SELECT finding, value, ci_high FROM ribline_evaluation_reports ORDER BY finding"
+        ).fetchall()
+    assert found == [("[b]clavicle[/b]", 0.75, None), ("rib_fracture", 0.75, None)]
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_publish_never_tells_the_password(ribline, home: Path, way: str) -> None:
+    url = "postgresql+psycopg://user:pa55word@127.0.0.1:1/reporting"
+    if way == "option":
+        done = ribline("--home", home, "publish", "--to", url)
+    else:
+        done = ribline("--home", home, "publish", RIBLINE_PUBLISH_URL=url)
+    assert done.code == 3
+    assert "the reporting database cannot be written (OperationalError)" in done.err
+    assert "pa55word" not in done.out + done.err
+    shown = ribline("--home", home, "doctor", RIBLINE_PUBLISH_URL=url)
+    assert "pa55word" not in shown.out + shown.err
+
+
+def test_publish_without_an_address_says_how_to_give_one(ribline, home: Path) -> None:
+    done = ribline("--home", home, "publish")
+    assert done.code == 2
+    assert "publish_url is not set. Set RIBLINE_PUBLISH_URL" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "--prevalence", "2"), "prevalence (from --prevalence)"),
+        (("summarise-folds",), "--method: there is no run of aals with recipe paper and seed 0"),
+        (("summarise-folds", "--run", "x"), "there is no training run x"),
+    ],
+)
+def test_evaluation_s_mistakes_are_one_line(
+    ribline, home: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = ribline("--home", home, *arguments)
+    assert done.code in {2, 10}
+    assert message in done.err
+    assert len(done.err.strip().splitlines()) <= 2
+
+
 def test_sql_at_a_version(ribline, home: Path) -> None:
     query = "SELECT count(*) AS n FROM evaluation_reports"
     for version, n_rows in (("1", 1), ("2", 2)):
@@ -134,7 +184,7 @@ def test_tables_is_the_dictionary(ribline) -> None:
         (["--home", "HOME", "predict"], 8, "There is no training run yet"),
         (["--home", "HOME", "evaluate", "--run", "x"], 8, "--run: there is no run x"),
         (["--home", "HOME", "report"], 10, "No run has been evaluated yet"),
-        (["--home", "HOME", "train", "--recipe", "best"], 2, "allowed are paper, demo, nih"),
+        (["--home", "HOME", "train", "--recipe", "best"], 2, "allowed are paper, demo, "),
         (["--home", "HOME", "train", "--recipe", "demo"], 7, "cohort"),
         (["--home", "HOME", "train", "--method", "magic"], 2, "magic"),
         (["import-public", "imagenet", ".", "--finding", "Dog"], 2, "known datasets are mimic"),

@@ -147,7 +147,7 @@ def test_twenty_thousand_damaged_files(
 ) -> None:
     """Resumable: a range that has passed with this code is not run again."""
     assert pytestconfig.cache is not None
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(ROOT.glob("etl/*.py"))))
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(ROOT.glob("etl/**/*.py"))))
     key = f"ribline/dicom_fuzzing/{first}"
     if pytestconfig.cache.get(key, None) == code.hexdigest():
         return

@@ -17,7 +17,7 @@ from etl.records.extraction import extract_records
 from etl.records.patient_rows import MAX_AGE_YEARS
 from etl.synthetic_hospital.hospital import write_hospital
 from evaluation.evaluate import evaluate_run
-from evaluation.report import write_report
+from evaluation.report.page import write_report
 from nlp_labeling.definition import load_definitions
 from nlp_labeling.image_labels import label_images
 from nlp_labeling.keywords import keyword_pattern

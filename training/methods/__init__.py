@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from training.methods.aals import Aals
+from training.methods.box_detection import FcosMethod, RetinaNetMethod
+from training.methods.chexnet import CheXNet
 from training.methods.li_mil import LiMil
 from training.methods.mean_teacher import MeanTeacher
 from training.methods.method import Method
@@ -13,7 +15,17 @@ from warehouse_schema.errors import ArgumentError
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Supervised, Aals, PiModel, MeanTeacher, TemporalEnsembling, LiMil)
+    for method in (
+        Supervised,
+        Aals,
+        CheXNet,
+        RetinaNetMethod,
+        FcosMethod,
+        LiMil,
+        PiModel,
+        TemporalEnsembling,
+        MeanTeacher,
+    )
 }
 
 

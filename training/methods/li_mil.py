@@ -16,6 +16,7 @@ from training.film_dataset import Role
 from training.losses import batch_loss
 from training.methods.method import Method, StepLosses
 from training.network import PatchDetector
+from training.record_options import label_targets
 
 # Below this a bag's log-probability has no float32 gradient worth having.
 _LEAST_BAG = 1e-6
@@ -28,20 +29,22 @@ class LiMil(Method):
     uses_p = True
     needs_initial_run = True
     network = PatchDetector
-    has_comparable_maps = False
 
     def losses(self, student: nn.Module, batch: Batch) -> StepLosses:
         """-w log p(y | x, box) on boxed positives, -log p(y | x) by record elsewhere (eq. 4)."""
         assert batch.labels is not None
         logits = student(batch.films).float()
         is_positive = batch.labels == 1
+        target, is_known = label_targets(batch.labels, self.recipe)
         is_boxed = is_positive & (batch.roles == Role.BOXES)
         per_finding = torch.where(
             is_boxed,
             self.recipe.mil_box_weight * _box_loss(logits, batch.targets),
-            torch.where(is_positive, -log_bag_probability(logits), _denial_loss(logits)),
+            _bag_loss(logits, target),
         )
-        loss = batch_loss(per_finding, batch.roles != Role.MASKED, batch.n_global)
+        if batch.weights is not None:
+            per_finding = per_finding * batch.weights
+        loss = batch_loss(per_finding, is_known, batch.n_global)
         return StepLosses(total=loss, sums={"loss": loss.detach()})
 
 
@@ -49,6 +52,12 @@ def log_bag_probability(logits: Tensor) -> Tensor:
     """log(1 - prod (1 - p_j)) of patch logits (B, K, h, w), (B, K), in float32."""
     log_none = functional.logsigmoid(-logits.float()).sum(dim=(-2, -1))
     return torch.log(-torch.expm1(log_none) + _LEAST_BAG)
+
+
+def _bag_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of a bag's probability and its target, (B, K)."""
+    loss = -target * log_bag_probability(logits)
+    return torch.where(target < 1, loss + (1 - target) * _denial_loss(logits), loss)
 
 
 def _denial_loss(logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from training.batches import Batch
 from training.ema import Teacher, alpha_of_recipe
 from training.methods.consistency import ConsistencyMethod
+from training.network import ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -17,7 +18,7 @@ class MeanTeacher(ConsistencyMethod):
     name = "mean-teacher"
     needs_second_view = True
 
-    def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, student: ScoringNetwork, *, n_steps_per_epoch: int) -> None:
         super().__init__(recipe, student, n_steps_per_epoch=n_steps_per_epoch)
         self.teacher = Teacher(student, alpha_of_recipe(recipe, n_steps_per_epoch))
 

@@ -14,7 +14,7 @@ from training.batches import Batch
 from training.ema import Teacher
 from training.film_dataset import Role
 from training.losses import batch_loss, pixel_bce
-from training.network import PyramidDetector
+from training.network import PyramidDetector, ScoringNetwork
 from training.recipe import Recipe
 
 
@@ -43,21 +43,29 @@ class Method(ABC):
         name: Name on the command line and in training_runs.
         uses_p: True where the method trains on R, P and N; else on R and N.
         needs_initial_run: True for a second step, which starts from a first step's best epoch.
+        takes_both_steps: True for a method without a first step: without an initial run it takes
+            as many optimiser steps as step 1 and step 2 together.
         needs_second_view: True where a batch must hold a second view of its films.
+        needs_boxes: True where a batch must hold the boxes themselves beside their masks.
+        needs_whole_films: True where windows of films are of no use, also in step 1.
+        learns_from_boxes: False where image labels are enough, so that no box is asked for.
         network: Class of the network.
-        has_comparable_maps: False where maps of different images cannot be compared, so that none
-            are kept and no FROC is computed.
+        is_single_process: True where the method cannot be split over processes.
         teacher: The EMA teacher, None for methods without one.
     """
 
     name: ClassVar[str]
     uses_p: ClassVar[bool] = False
     needs_initial_run: ClassVar[bool] = False
+    takes_both_steps: ClassVar[bool] = False
     needs_second_view: ClassVar[bool] = False
-    network: ClassVar[type[PyramidDetector]] = PyramidDetector
-    has_comparable_maps: ClassVar[bool] = True
+    needs_boxes: ClassVar[bool] = False
+    needs_whole_films: ClassVar[bool] = False
+    learns_from_boxes: ClassVar[bool] = True
+    is_single_process: ClassVar[bool] = False
+    network: ClassVar[type[ScoringNetwork]] = PyramidDetector
 
-    def __init__(self, recipe: Recipe, student: nn.Module, *, n_steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, student: ScoringNetwork, *, n_steps_per_epoch: int) -> None:
         self.recipe = recipe
         self.n_steps_per_epoch = n_steps_per_epoch
         self.teacher: Teacher | None = None

@@ -27,6 +27,7 @@ class TemporalEnsembling(ConsistencyMethod):
     """
 
     name = "temporal-ensembling"
+    is_single_process = True
 
     def open(self, *, folder: Path, n_films: int) -> None:
         """Make the memory."""

@@ -1,7 +1,16 @@
 """All declared tables, by name."""
 
 from warehouse_schema.table import Table
-from warehouse_schema.tables import annotation, imaging, labels, pacs, records, runs
+from warehouse_schema.tables import (
+    annotation,
+    evaluation,
+    imaging,
+    labels,
+    pacs,
+    records,
+    results,
+    runs,
+)
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -36,10 +45,17 @@ TABLES: dict[str, Table] = {
         runs.TRAINING_RUNS,
         runs.TRAINING_EPOCHS,
         runs.PREDICTIONS,
-        runs.EVALUATION_REPORTS,
-        runs.ROC_POINTS,
-        runs.FROC_POINTS,
-        runs.RUN_COMPARISONS,
+        results.FILM_RESULTS,
+        results.MODEL_EXPORTS,
+        evaluation.EVALUATION_REPORTS,
+        evaluation.ROC_POINTS,
+        evaluation.FROC_POINTS,
+        evaluation.LESION_FROC_POINTS,
+        evaluation.SUBGROUP_METRICS,
+        evaluation.CALIBRATION_POINTS,
+        evaluation.CALIBRATION_MAPS,
+        evaluation.RUN_COMPARISONS,
+        evaluation.FOLD_SUMMARIES,
         runs.LINEAGE,
         runs.COMMITTED_RUNS,
         runs.QUARANTINE,

@@ -1,4 +1,4 @@
-"""Training runs, epochs, predictions and evaluation."""
+"""Training runs, epochs and predictions; lineage and quarantine of every stage."""
 
 from warehouse_schema.table import Table, integer, moment, real, text
 
@@ -30,7 +30,7 @@ TRAINING_RUNS = Table(
         text("status", "completed or stopped."),
         text("checkpoint_path", "Best checkpoint, relative to the home folder."),
         text("code_version", "Version of Ribline and git commit.", is_volatile=True),
-        text("device", "Device.", is_volatile=True),
+        text("device", "Device, and the precision of its arithmetic.", is_volatile=True),
         real("images_per_s", "Training throughput.", is_volatile=True),
         moment("started_datetime", "Start.", is_volatile=True),
         real("wall_s", "Duration.", is_volatile=True),
@@ -39,7 +39,7 @@ TRAINING_RUNS = Table(
 
 TRAINING_EPOCHS = Table(
     name="training_epochs",
-    meaning="One measured number of one epoch, in long form.",
+    meaning="One measured number of one epoch, in long form, written as the epoch ends.",
     primary_key=("run_id", "epoch", "finding", "metric"),
     columns=(
         text("run_id", "Run."),
@@ -65,87 +65,17 @@ PREDICTIONS = Table(
         text("finding", "Finding."),
         integer("fold", "Fold."),
         text("split", "train, validation or test."),
-        real("score", "Maximum of the 16-bit map over the valid area, divided by 65535."),
+        real(
+            "score",
+            "Image score in 16 bits, divided by 65535: the map's maximum over the valid area, a "
+            "detector's best score, or a classifier's probability.",
+        ),
         text(
             "map_path",
             "A .npy under the home folder, shape (n, height, width), uint16 = round(65535 p).",
             null_meaning="the method has no comparable map",
         ),
         integer("map_row", "Row in the file.", null_meaning="no map"),
-    ),
-)
-
-EVALUATION_REPORTS = Table(
-    name="evaluation_reports",
-    meaning="One number of one evaluated run.",
-    primary_key=("run_id", "finding", "metric", "protocol"),
-    columns=(
-        text("run_id", "Run."),
-        text("finding", "Finding."),
-        text("metric", "auroc, froc_score, average_precision, sensitivity@youden ..."),
-        real("value", "Value.", null_meaning="undefined for this method"),
-        real("ci_low", "Lower end of the 95 % interval.", null_meaning="no interval"),
-        real("ci_high", "Upper end.", null_meaning="no interval"),
-        integer("n_positive", "Positive images (AUROC) or boxes (FROC)."),
-        integer("n_negative", "Negative images, or images without a box."),
-        text("protocol", "Split/images/denominator/network, e.g. 'test/R+N/whole/student'."),
-    ),
-)
-
-ROC_POINTS = Table(
-    name="roc_points",
-    meaning="One point of a ROC curve.",
-    primary_key=("run_id", "finding", "protocol", "point_number"),
-    columns=(
-        text("run_id", "Run."),
-        text("finding", "Finding."),
-        text("protocol", "As in evaluation_reports."),
-        integer("point_number", "From 0, by rising false-positive rate."),
-        real("threshold", "Score threshold.", null_meaning="above every score"),
-        real("false_positive_rate", "1 - specificity."),
-        real("true_positive_rate", "Sensitivity."),
-        real("ci_low", "Lower end of the pointwise 95 % band of the rate.", null_meaning="no band"),
-        real("ci_high", "Upper end of the band.", null_meaning="no band"),
-    ),
-)
-
-FROC_POINTS = Table(
-    name="froc_points",
-    meaning="One step of the modified FROC curve (paper, section 3.1).",
-    primary_key=("run_id", "finding", "protocol", "point_number"),
-    columns=(
-        text("run_id", "Run."),
-        text("finding", "Finding."),
-        text("protocol", "As in evaluation_reports."),
-        integer("point_number", "From 0, by rising ratio."),
-        real("threshold", "Score threshold.", null_meaning="above every score"),
-        real("false_positive_ratio", "Mean share of activated pixels outside boxes."),
-        real("recall", "Share of box centres activated."),
-        real("ci_low", "Lower end of the pointwise 95 % band of recall.", null_meaning="no band"),
-        real("ci_high", "Upper end of the band.", null_meaning="no band"),
-    ),
-)
-
-RUN_COMPARISONS = Table(
-    name="run_comparisons",
-    meaning="A paired difference of two runs on the same images: b minus a.",
-    primary_key=("run_id_a", "run_id_b", "finding", "metric", "method", "protocol"),
-    columns=(
-        text("run_id_a", "Reference run."),
-        text("run_id_b", "Compared run."),
-        text("finding", "Finding."),
-        text("metric", "auroc or froc_score."),
-        real("difference", "Value of b minus value of a."),
-        real("ci_low", "Lower end of the paired 95 % interval."),
-        real("ci_high", "Upper end."),
-        real("p_value", "Two-sided p value.", null_meaning="not defined"),
-        real(
-            "p_value_holm",
-            "p value after Holm's correction over the pair's primary comparisons.",
-            null_meaning="not a primary comparison",
-        ),
-        text("method", "paired bootstrap or DeLong."),
-        text("protocol", "As in evaluation_reports."),
     ),
 )
 

@@ -36,6 +36,7 @@ from warehouse_schema import commit as commit_module
 from warehouse_schema import erasure
 from warehouse_schema.errors import ArgumentError, WarehouseError
 from warehouse_schema.home import Home
+from warehouse_schema.home_lock import writes_files
 from warehouse_schema.pixel_shards import open_array, read_film
 from warehouse_schema.query import run_query
 from warehouse_schema.store import Store
@@ -49,7 +50,9 @@ from warehouse_schema.tables.runs import QUARANTINE
 NOBODYS = {
     "committed_runs",
     *("label_quality", "cohort_flow", "training_runs", "training_epochs", "evaluation_reports"),
-    *("roc_points", "froc_points", "run_comparisons", "reader_agreement", "lineage", "opt_outs"),
+    *("roc_points", "froc_points", "lesion_froc_points", "subgroup_metrics", "fold_summaries"),
+    *("calibration_points", "calibration_maps"),
+    *("run_comparisons", "reader_agreement", "lineage", "opt_outs"),
 }
 
 
@@ -100,6 +103,8 @@ def test_nothing_is_left_and_everybody_else_is_untouched(store: Store) -> None:
     assert (store.home.runs / "run-1" / "report.html").exists()
     assert list((store.home.restricted / "spool").iterdir()) == []
     assert summary.n_unsearchable == 0
+    for pictures in ("pseudo_labels", "tensorboard/pictures"):
+        assert list((store.home.runs / "run-1" / pictures).iterdir()) == []
     maps = open_array(store.home.runs / "run-1" / "maps" / "m.npy")
     assert maps[:, 0, 0].tolist() == [7, 0, 9]
 
@@ -141,6 +146,23 @@ def _old_version(held: pa.Table) -> Any:
     from warehouse_schema.manifest import TableVersion
 
     return TableVersion(delta_version=0, n_rows=held.num_rows, files={"gone.parquet": "0"})
+
+
+def test_it_is_refused_while_a_stage_writes_files(store: Store) -> None:
+    """What that stage writes could name the patient after the search."""
+    outcomes = []
+
+    @writes_files
+    def stage(*, store: Store) -> None:
+        with pytest.raises(WarehouseError, match="writes files in this home") as refused:
+            forget(store, GONE)
+        outcomes.append(refused.value)
+
+    before = contents(store)
+    stage(store=store)
+    assert len(outcomes) == 1
+    assert contents(store) == before
+    assert forget(store, GONE).n_patients == 1
 
 
 @pytest.mark.parametrize("named", ["pseudonym", "imaging"])

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from io import BytesIO
 
-import cv2
 import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from unit.etl.compressed_twins import LOSSLESS, LOSSY
-from unit.etl.conftest import anatomy, film_dataset
+from unit.etl.conftest import anatomy
 
 from etl.films.codestream_header import jpeg_2000_header, jpeg_header
-from etl.films.film_pixels import decode_film, square_film
 from etl.films.wavelet import add_empty_details, usable_halvings
-
-REVERSIBLE = next(twin for twin in LOSSLESS if twin.name == "JPEG 2000 lossless")
-IRREVERSIBLE = next(twin for twin in LOSSY if twin.name == "JPEG 2000")
 
 
 def codestream(image: np.ndarray, *, is_reversible: bool = True, resolutions: int = 6) -> bytes:
@@ -39,10 +33,11 @@ def codestream(image: np.ndarray, *, is_reversible: bool = True, resolutions: in
         (1024, 1024, 1024, 0),  # as large as the result
         (1024, 1024, 512, 0),  # one for one: fine lines would blur
         (1500, 1400, 512, 1),
-        (3000, 3000, 512, 2),
-        (1953, 1840, 256, 1),  # Pillow's rounding is not OpenJPEG's at a quarter
-        (1952, 1840, 256, 2),
-        (3000, 3000, 64, 5),
+        (3000, 3000, 512, 1),  # at a quarter, what two halvings leave out adds up
+        (3000, 3000, 256, 2),
+        (1953, 1840, 170, 1),  # Pillow's rounding is not OpenJPEG's at a quarter
+        (1952, 1840, 170, 2),
+        (3000, 3000, 64, 4),
     ],
 )
 def test_the_resolution_that_serves(rows: int, columns: int, size: int, expected: int) -> None:
@@ -79,21 +74,6 @@ def test_empty_details_are_the_inverse_transform(
     whole = add_empty_details(low, shape=shape, n_halvings=1, is_reversible=is_reversible)
     assert whole.shape == shape
     assert np.abs((whole >> 4) - np.floor(image))[4:-4, 4:-4].max() <= 4
-
-
-@pytest.mark.parametrize("twin", [REVERSIBLE, IRREVERSIBLE], ids=lambda twin: twin.name)
-@pytest.mark.parametrize("size", [128, 256])
-def test_anatomy_stays_within_two_grey_levels_of_the_whole(twin: object, size: int) -> None:
-    """Film-like content; at letters and collimator edges it may be more (docs/pixels.md)."""
-    image = cv2.GaussianBlur(anatomy(rows=800, columns=760), (0, 0), 1.2)
-    image = np.clip(image + np.random.default_rng(0).normal(0, 12, image.shape), 0, 4095)
-    image = image.astype(np.uint16)
-    dataset = film_dataset(image, WindowCenter=2048, WindowWidth=4096)
-    dataset = twin.of(dataset, image)  # type: ignore[attr-defined]
-    whole, _ = square_film(decode_film(dataset), size)
-    reduced, _ = square_film(decode_film(dataset, size_px=size), size)
-    assert not np.array_equal(whole, reduced)
-    assert np.abs(whole.astype(int) - reduced).max() <= 2
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xda", b"\xff\xd8\xff\xc0",

@@ -68,6 +68,18 @@ def test_bootstrap_draws_equal_repeated_images(sample: Sample) -> None:
             assert rate == pytest.approx(tpr[fpr <= x + 1e-12].max(), abs=1e-12)
 
 
+def test_a_draw_that_lacks_a_class_is_undefined() -> None:
+    # The only negative belongs to a patient with a positive, and so to the positives' stratum.
+    bootstrap = PatientBootstrap(patient_ids=["a", "a", "b"], strata=[1, 0, 1], seed=1, n_draws=50)
+    labels = np.array([True, False, True])
+    draws = bootstrap_classification(np.array([3, 2, 1]), labels, bootstrap, np.array([0.0, 1.0]))
+    weights = np.concatenate(list(bootstrap.weights()))
+    has_both = weights[:, 1] > 0
+    assert 0 < has_both.sum() < 50
+    np.testing.assert_array_equal(np.isfinite(draws.auroc), has_both)
+    assert np.isfinite(draws.average_precision).all()
+
+
 def brute_force_delong(
     scores: NDArray[np.float64], labels: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -90,6 +102,40 @@ def test_delong_equals_all_pairs(sample: Sample, seed: int) -> None:
     aurocs, covariance = brute_force_delong(np.stack([scores, second]).astype(float), labels)
     np.testing.assert_allclose(result.aurocs, aurocs, atol=1e-12)
     np.testing.assert_allclose(result.covariance, covariance, atol=1e-12)
+
+
+# DeLong 1988's own example, 49 patients with ovarian cancer: albumin, total protein, K-G score and
+# whether surgery helped; from the SAS/STAT documentation, "Comparing Receiver Operating
+# Characteristic Curves", which also prints the results below.
+OVARIAN_CANCER = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+1.6 5.6 5 1   3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+4.3 7.0 4 1   3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+3.0 4.7 8 0   4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+3.2 5.1 5 1   2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+3.5 6.2 5 1   2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+3.6 6.6 5 1
+"""
+
+
+def test_delong_s_own_example() -> None:
+    rows = np.array(OVARIAN_CANCER.split(), dtype=np.float64).reshape(-1, 4)
+    albumin, protein, kg_score, labels = rows.T
+    scores = np.stack([albumin, 10 - kg_score, protein])
+    result = delong(scores, labels == 1)
+    assert result.aurocs == pytest.approx([0.7366, 0.7258, 0.6478], abs=5e-5)
+    assert np.sqrt(np.diag(result.covariance)) == pytest.approx([0.0927, 0.1028, 0.1000], abs=5e-5)
+    for index, limits in enumerate([(0.5549, 0.9182), (0.5243, 0.9273), (0.4518, 0.8439)]):
+        interval = result.interval(index)
+        assert (interval.low, interval.high) == pytest.approx(limits, abs=5e-5)
+    for other, difference, limits, p_value in (
+        (0, 0.0108, (-0.1761, 0.1976), 0.9102),
+        (2, -0.0780, (-0.2830, 0.1271), 0.4561),
+    ):
+        paired = compare_aurocs(scores[1], scores[other], labels == 1)
+        assert paired.difference == pytest.approx(difference, abs=5e-5)
+        assert (paired.interval.low, paired.interval.high) == pytest.approx(limits, abs=5e-5)
+        assert paired.p_value == pytest.approx(p_value, abs=5e-5)
 
 
 def test_paired_test_is_antisymmetric_and_sees_a_difference() -> None:

@@ -240,6 +240,16 @@ def test_an_empty_map_recalls_everything_at_ratio_one_only() -> None:
     assert curve.score() == 0.0
 
 
+def test_a_resample_without_false_positive_images_is_undefined() -> None:
+    counts = froc_counts(ten_images())
+    rows = np.arange(10) == 9
+    weights = np.ones((2, 10))
+    weights[1, 9] = 0
+    recalls = resampled_recalls(counts, weights, FALSE_POSITIVE_RATIOS, rows=rows)
+    assert np.isfinite(recalls[0]).all()
+    assert np.isnan(recalls[1]).all()
+
+
 def test_counter_streams_a_generator_of_maps() -> None:
     images = ten_images()
     counter = FrocCounter(distinct_centre_scores(image for image in images))

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from evaluation.operating_points import choose_threshold, operating_counts, wilson_interval
+from evaluation.bootstrap import PatientBootstrap
+from evaluation.operating_points import (
+    choose_threshold,
+    operating_counts,
+    operating_draws,
+    predictive_values,
+    wilson_interval,
+)
 
 SCORES = np.array([90, 80, 70, 60, 50, 40, 30, 20, 10, 5])
 LABELS = np.array([1, 1, 0, 1, 1, 0, 0, 0, 0, 0], bool)
@@ -47,3 +54,33 @@ def test_wilson_equals_scipy(successes: int, trials: int) -> None:
 def test_wilson_needs_trials() -> None:
     with pytest.raises(ValueError, match="at least one trial"):
         wilson_interval(0, 0)
+
+
+def test_draws_equal_counts_of_repeated_images() -> None:
+    bootstrap = PatientBootstrap(
+        patient_ids=list("abcdefghij"), strata=LABELS.astype(int).tolist(), seed=4, n_draws=30
+    )
+    draws = operating_draws(SCORES, LABELS, np.array([60.0, 91.0]), bootstrap)
+    for row, weight in enumerate(np.concatenate(list(bootstrap.weights())).astype(int)):
+        scores, labels = np.repeat(SCORES, weight), np.repeat(LABELS, weight)
+        for column, threshold in enumerate((60, 91)):
+            for metric, (part, whole) in (
+                operating_counts(scores, labels, threshold).shares().items()
+            ):
+                expected = part / whole if whole else np.nan
+                found = draws.shares[metric][row, column]
+                assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_predictive_values_follow_bayes() -> None:
+    sensitivity, specificity = np.array([0.745, 0.0]), np.array([0.933, 1.0])
+    ppv, npv = predictive_values(sensitivity, specificity, 0.0279)
+    assert ppv[0] == pytest.approx(0.242, abs=2e-3)
+    assert npv[0] == pytest.approx(0.933 * 0.9721 / (0.933 * 0.9721 + 0.255 * 0.0279))
+    assert np.isnan(ppv[1])
+    # At the prevalence of the images themselves they are the plain shares.
+    counts = operating_counts(SCORES, LABELS, 60)
+    ppv, npv = predictive_values(
+        np.array([counts.sensitivity()]), np.array([counts.specificity()]), LABELS.mean()
+    )
+    assert (ppv[0], npv[0]) == pytest.approx((3 / 4, 5 / 6))

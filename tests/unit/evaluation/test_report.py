@@ -9,18 +9,19 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from evaluation.report.records import cohort_flow, label_examples
 from fabricated_warehouse import FINDINGS, NOTE_TEXT, rewrite, write_fabricated_warehouse
 
 from evaluation.comparison import compare_runs
 from evaluation.evaluate import evaluate_run
-from evaluation.report import write_report
-from evaluation.report_records import cohort_flow, label_examples
+from evaluation.report.page import write_report
 from evaluation.scored_run import ScoredRun
 from warehouse_schema.errors import EvaluationError, WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 from warehouse_schema.tables.records import NOTES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS, PREDICTIONS
+from warehouse_schema.tables.runs import PREDICTIONS
 
 RUN_IDS = ["supervised-0-1-aa", "aals-0-1-bb"]
 DRAWS = 60

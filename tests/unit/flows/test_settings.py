@@ -187,7 +187,7 @@ def test_url_is_shown_without_its_password(
 
 def test_example_file_names_every_setting(folder: Path) -> None:
     text = EXAMPLE.read_text()
-    secrets = {"pseudonym_key", "pacs_password", "pacs_token"}
+    secrets = {"pseudonym_key", "publish_url", "pacs_password", "pacs_token"}
     assert {name for name in Settings.model_fields if f"{name} =" not in text} - secrets == {
         "recipe_overrides"
     }

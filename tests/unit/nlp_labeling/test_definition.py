@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nlp_labeling.definition import load_definitions
+from nlp_labeling.definition import Definitions, load_definitions
 from warehouse_schema.errors import ConfigurationError
 
 OWN = Path(__file__).parents[2] / "own_rules" / "definitions" / "sternum_fracture.toml"
@@ -14,10 +14,10 @@ BODY = OWN.read_text(encoding="utf-8")
 CODES = BODY[BODY.index("[codes.ICD9CM]") : BODY.index("[linkage]")]
 
 
-def load(folder: Path, body: str, name: str = "sternum_fracture.toml") -> None:
+def load(folder: Path, body: str, name: str = "sternum_fracture.toml") -> Definitions:
     (folder / "definitions").mkdir(exist_ok=True)
     (folder / "definitions" / name).write_text(body, encoding="utf-8")
-    load_definitions(folder=folder)
+    return load_definitions(folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,26 @@ def load(folder: Path, body: str, name: str = "sternum_fracture.toml") -> None:
         ("807.2", "80X.2", "line 14, column 5: code '80X.2' is no code of ICD9CM"),
         ("48", "48.5", "line 22, column 1: 'hours_before_study' is 48.5: Input should be"),
         ("hours_after_study = 720", "", "line 21, column 1: 'hours_after_study' is missing"),
+        (
+            '"contains", ',
+            "",
+            "line 25, column 1: 'prefer': give accession, contains, window, each once",
+        ),
+        (
+            '"accession", "contains"',
+            '"window", "contains"',
+            "line 25, column 1: 'prefer': give .*each once",
+        ),
+        (
+            '"window"]',
+            '"widow"]',
+            "line 25, column 36: 'prefer' is 'widow': Input should be 'accession'",
+        ),
+        (
+            '"latest_start"',
+            '"newest"',
+            "line 26, column 20: 'ties' is 'newest': Input should be 'nearest'",
+        ),
         ("0.9", "-0.9", "line 30, column 1: 'other_imaging_report' is -0.9: Input should be"),
         ("code_principal = 0.8", "", "line 28, column 1: 'code_principal' is missing"),
         ('"breastbone"', '" "', "line 8, column 57: 'site' is ' ': String should match"),
@@ -94,11 +114,19 @@ def test_a_wider_branch_may_leave_out_what_another_definition_claims(tmp_path: P
         )
         + "]",
     )
-    load(tmp_path, wide)
+    sternum = load(tmp_path, wide).only(["sternum_fracture"])[0]
+    reasons = {entry.code: entry.reason for entry in sternum.codes["ICD10CM"].exclude}
+    assert reasons == dict.fromkeys(("S22.3", "S22.4", "S22.5"), "other_site")
 
 
 def test_what_is_shared_on_purpose_is_stated(tmp_path: Path) -> None:
     body = BODY.replace("807.2", "807.0").replace(
         'version = "1"', 'version = "1"\nshares_with = ["rib_fracture"]'
     )
-    load(tmp_path, body)
+    loaded = load(tmp_path, body)
+    branches = {
+        one.name: one.codes["ICD9CM"].branch("80700") is not None
+        for one in loaded.only(["rib_fracture", "sternum_fracture"])
+    }
+    assert branches == {"rib_fracture": True, "sternum_fracture": True}
+    assert loaded.only(["sternum_fracture"])[0].shares_with == ("rib_fracture",)

@@ -21,7 +21,8 @@ from nlp_labeling.definition import load_definitions
 from nlp_labeling.keywords import keyword_pattern
 from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import NoteSummary, summarize_note
-from nlp_labeling.rule import load_rules
+from nlp_labeling.phrases import Phrases
+from nlp_labeling.rule import CONTEXT_CATEGORIES, load_rules, phrase_pattern
 
 CASES = runpy.run_path(str(Path(__file__).with_name("test_hard_cases.py")))["CASES"]
 REPORTS = [
@@ -31,6 +32,8 @@ FINDINGS = ("clavicle_fracture", "rib_fracture")
 TEXTS = [text for text, _ in CASES]
 ONE_LINE = [text for text in TEXTS if "\n" not in text]
 PATTERN = keyword_pattern()
+CUES = [phrase for rule in load_rules().of(*CONTEXT_CATEGORIES) for phrase in rule.phrases]
+BY_WORD, AT_ONCE = Phrases(CUES), re.compile(phrase_pattern(dict.fromkeys(CUES)))
 
 
 def label(text: str) -> list[NoteSummary]:
@@ -224,10 +227,49 @@ FRAMES = ("Ribs {}.", "{} left rib fracture", "XR CLAVICLE LEFT\n{}. No fracture
 
 def test_every_phrase_is_read() -> None:
     phrases = [phrase for rule in load_rules().rules for phrase in rule.phrases]
+    bad = []
     for phrase in random.Random(0).sample(phrases, 3000):
         plain = phrase.replace("<end>", "").replace("<n>", "3").replace("<year>", "2012")
-        for frame in FRAMES:
-            labeler().mentions(frame.format(plain, plain))
+        for text in (frame.format(plain, plain) for frame in FRAMES):
+            mentions = labeler().mentions(text)
+            is_placed = all(0 <= one.start < one.end <= len(text) for one in mentions)
+            if not is_placed or (mentions and not prefilter([text])[0]):
+                bad.append(text)
+    assert bad == []
+
+
+SHORT_OF_PHRASES = st.lists(
+    st.sampled_from(
+        [
+            "no",
+            "not",
+            "3",
+            "10 years",
+            "ago",
+            "in 2012",
+            "old",
+            "rib",
+            ", multiple",
+            "(+)",
+            "無",
+            "骨折",
+            "ok",
+            "x-ray",
+            "s/p",
+            "l",
+            "\n",
+            ".",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SHORT_OF_PHRASES, st.sampled_from([" ", "", "  "]))
+def test_phrases_are_found_as_one_expression_finds_them(words: list[str], joint: str) -> None:
+    found = [match.span() for match in BY_WORD.finditer(joint.join(words))]
+    assert found == [match.span() for match in AT_ONCE.finditer(joint.join(words))]
 
 
 @settings(max_examples=40, deadline=None)

@@ -87,6 +87,22 @@ def test_a_flipped_film_has_its_box_on_the_other_side():
     torch.testing.assert_close(mask, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("degrees", [0.0, 8.0, -10.0])
+@pytest.mark.parametrize("is_flipped", [False, True])
+def test_a_box_goes_where_torchvisions_bounding_box_goes(degrees, is_flipped):
+    functional = _torchvision_functional()
+    tensors = importlib.import_module("torchvision.tv_tensors")
+    _, mask = augment(smooth_film(), box_mask(), draws(degrees=degrees, is_flipped=is_flipped))
+    box = tensors.BoundingBoxes([[5, 10, 17, 22]], format="XYXY", canvas_size=(SIZE, SIZE))
+    box = functional.horizontal_flip(box) if is_flipped else box
+    box = functional.affine(
+        box.to(torch.float32), angle=-degrees, translate=[0, 0], scale=1.0, shear=[0.0, 0.0]
+    )
+    rows, columns = (mask[0, 0] > 0.25).nonzero().T
+    hull = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert np.abs(np.array(hull) - box[0].numpy()).max() <= 1.0
+
+
 def test_grey_levels_change_in_the_film_alone():
     film, mask = smooth_film(), box_mask()
     ours, our_mask = augment(film, mask, draws(contrast=1.5, intensity=0.1))

@@ -81,7 +81,7 @@ def change_the_format(path: Path) -> None:
         (change_the_state, "was altered"),
         (tear_the_json, "missing or torn"),
         (remove_the_tensors, "missing or torn"),
-        (change_the_format, "format 99, this version reads format 1"),
+        (change_the_format, "format 99, this version reads format 2"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_taken(tmp_path, harm, message):

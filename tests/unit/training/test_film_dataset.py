@@ -72,7 +72,7 @@ POSITIVE, NEGATIVE, UNCERTAIN, EXCLUDED = "positive", "negative", "uncertain", "
 def test_role_of_each_finding(make_store, subset, labels, is_boxed, roles):
     films = load(make_store([FilmPlan(subset, "train", labels, is_boxed)]))
     assert tuple(films.roles[0]) == roles
-    codes = {POSITIVE: 1, NEGATIVE: 0, UNCERTAIN: -1, EXCLUDED: -1}
+    codes = {POSITIVE: 1, NEGATIVE: 0, UNCERTAIN: -2, EXCLUDED: -1}
     assert films.labels[0].tolist() == [codes[label] for label in labels]
 
 

@@ -321,6 +321,9 @@ def test_names():
     assert {name: method.uses_p for name, method in METHODS.items()} == {
         "supervised": False,
         "aals": True,
+        "chexnet": True,
+        "retinanet": False,
+        "fcos": False,
         "pi-model": True,
         "mean-teacher": True,
         "temporal-ensembling": True,

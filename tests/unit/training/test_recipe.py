@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -79,3 +80,12 @@ def test_unknown_recipe_and_field():
         recipe("fast")
     with pytest.raises(ConfigurationError, match="unknown field lr; allowed are a0"):
         recipe("demo", lr=1)
+
+
+def test_an_option_that_is_off_does_not_touch_a_runs_id():
+    changed = json.loads(recipe("paper").changes_to_json())
+    assert changed == {"name": "paper"}
+    aims = json.loads(recipe("demo", tier_weights={"code_only": 0.5}, t=0.3).changes_to_json())
+    assert aims["tier_weights"] == [["code_only", 0.5]]
+    assert aims["t"] == 0.3
+    assert "a0" not in aims

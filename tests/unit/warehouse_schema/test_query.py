@@ -13,7 +13,7 @@ from warehouse_schema.home import Home
 from warehouse_schema.query import named_views, run_query
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.runs import EVALUATION_REPORTS
+from warehouse_schema.tables.evaluation import EVALUATION_REPORTS
 
 
 @pytest.fixture(scope="module")
