@@ -51,7 +51,7 @@ docs: install ## write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
 
 bench: install ## every benchmark, one JSON object each
-	@for file in benchmarks/*_speed.py; do echo "$$file"; $(BIN)/python $$file --json || exit 1; done
+	@for file in benchmarks/*_speed.py benchmarks/relabel_increment.py; do echo "$$file"; $(BIN)/python $$file --json || exit 1; done
 
 clean: ## remove what the targets above made
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -19,6 +19,7 @@ from flows.commands import (
     privacy,
     reproduction,
     review,
+    upkeep,
     warehouse,
 )
 from flows.commands.context import fail
@@ -91,6 +92,22 @@ for panel, name, function in (
 ):
     app.command(name, rich_help_panel=panel)(function)
 app.add_typer(reproduction.reproduce, name="reproduce", rich_help_panel=DETECTOR)
+
+
+upkeep_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+for name, function in (
+    ("verify", upkeep.verify),
+    ("repair", upkeep.repair),
+    ("maintain", upkeep.maintain),
+    ("migrate", upkeep.migrate),
+):
+    upkeep_app.command(name)(function)
+app.add_typer(
+    upkeep_app,
+    name="warehouse",
+    rich_help_panel=WAREHOUSE,
+    help="Keep the warehouse whole and small.",
+)
 
 
 def main() -> None:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
 
+from warehouse_schema import delta_log
 from warehouse_schema.code_version import code_version
-from warehouse_schema.manifest import Manifest, TableVersion, publish_manifest
-from warehouse_schema.row_filter import other_rows
+from warehouse_schema.data_files import write_rows
+from warehouse_schema.durable_files import make_folder, remove_files, sync_folder
+from warehouse_schema.manifest import (
+    Manifest,
+    TableVersion,
+    copy_path,
+    manifest_path,
+    publish_manifest,
+)
+from warehouse_schema.rewriting import Part, Rewriting, add, part_of_keys, part_where, rewrite
+from warehouse_schema.run_key import RunKey
 from warehouse_schema.table import Table
 from warehouse_schema.tables import TABLES
-from warehouse_schema.tables.runs import LINEAGE
+from warehouse_schema.tables.runs import COMMITTED_RUNS, LINEAGE
 
 if TYPE_CHECKING:
-    from warehouse_schema.store import Store
+    from pathlib import Path
 
-# Statistics of ids would keep a forgotten patient's pseudonym in the log.
-DELTA_CONFIGURATION = {"delta.dataSkippingNumIndexedCols": "0"}
+    from warehouse_schema.store import Store
 
 
 class Commit:
@@ -36,13 +45,16 @@ class Commit:
         configuration_hash: str,
         run_id: str | None,
         is_recorded: bool,
+        run_key: RunKey | None = None,
     ) -> None:
         self._store = store
         self._base = base
         self._stage = stage
         self._configuration_hash = configuration_hash
         self._run_id = run_id
-        self._is_recorded = is_recorded
+        self._is_recorded = is_recorded or run_key is not None
+        self._run_key = run_key
+        self._new_files: list[Path] = []
         self._written: dict[str, TableVersion] = {}
         self._inputs: dict[str, int] = {}
 
@@ -82,24 +94,20 @@ class Commit:
 
         A replacement by the very rows that are there writes nothing, nor does any other method.
         """
-        rows = self._store.conform(table, rows)
-        current = self._store.read_version(table, self._current(table))
-        if where:
-            kept = other_rows(current, where)
-            rows = self._store.conform(table, pa.concat_tables([kept, rows]))
-        if not rows.equals(current):
-            self._write(table, rows, is_append=False)
+        self._rewrite(table, part_where(dict(where or {})), self._store.conform(table, rows))
 
     def append(self, table: Table, rows: pa.Table) -> None:
         """Add rows whose primary keys are new; the caller vouches that they are."""
-        if rows.num_rows:
-            self._write(table, self._store.conform(table, rows), is_append=True)
+        if not rows.num_rows:
+            return
+        rows = self._store.conform(table, rows)
+        folder, files, n_rows = self._open(table)
+        self._keep(table, add(table=table, folder=folder, files=files, n_rows=n_rows, rows=rows))
 
     def upsert(self, table: Table, rows: pa.Table) -> None:
         """Add rows, replacing those that have the same primary key."""
         rows = self._store.conform(table, rows)
-        kept = self._keep_others(table, rows.select(list(table.primary_key)))
-        self.replace(table, pa.concat_tables([kept, rows]))
+        self._rewrite(table, part_of_keys(table, rows.select(list(table.primary_key))), rows)
 
     def remove(self, table: Table, keys: pa.Table) -> None:
         """Take rows away.
@@ -109,20 +117,30 @@ class Commit:
             keys: The primary keys of the rows, one column each; keys that are not there count
                 for nothing.
         """
-        self.replace(table, self._keep_others(table, keys))
+        nothing = self._store.conform(table, table.schema.empty_table())
+        names = list(table.primary_key)
+        declared = pa.schema([table.schema.field(name) for name in names])
+        self._rewrite(table, part_of_keys(table, keys.select(names).cast(declared)), nothing)
 
-    def rewrite_rest(self) -> None:
-        """Write every table that this commit has not written anew, its rows unchanged."""
-        for name, version in self._base.tables.items():
-            if name not in self._written:
-                table = TABLES[name]
-                self._write(table, self._store.read_version(table, version), is_append=False)
+    def rewrite_all(self, table: Table) -> None:
+        """Write a table's rows anew as files whose key ranges follow one another."""
+        folder, _, n_rows = self._open(table)
+        rows = self._store.read_version(table, self._current(table))
+        files = {file.name: file.sha256 for file in write_rows(folder, table, rows)}
+        self._keep(table, Rewriting(files=files, n_rows=n_rows))
 
     def publish(self) -> None:
-        """Write lineage and publish the manifest; called once, by ``Store.commit``."""
+        """Write lineage and publish the manifest; called once, by ``Store.commit``.
+
+        Data files, log entries and manifest are on disk when this returns.
+        """
         if not self._written and not self._is_recorded:
             return
         self._write_lineage()
+        self._write_run_key()
+        self._remove_superseded()
+        for name, version in self._written.items():
+            self._written[name] = self._log(TABLES[name], version)
         publish_manifest(
             self._store.home.warehouse,
             Manifest(
@@ -134,50 +152,86 @@ class Commit:
             ),
         )
 
+    def is_published(self) -> bool:
+        """True where the manifest is visible, or will be when the next writer comes."""
+        warehouse = self._store.home.warehouse
+        paths = (manifest_path(warehouse, self.version), copy_path(warehouse, self.version))
+        return any(path.exists() for path in paths)
+
+    def discard(self) -> None:
+        """Take back what the block wrote, where it can be; the next maintenance takes the rest."""
+        if self.is_published():
+            return
+        with suppress(OSError):
+            for name in self._written:
+                published = self._base.tables.get(name)
+                delta_log.remove_unpublished(
+                    self._store.table_folder(TABLES[name]),
+                    None if published is None else published.delta_version,
+                )
+            remove_files(self._new_files)
+
     def _current(self, table: Table) -> TableVersion | None:
         return self._written.get(table.name) or self._base.tables.get(table.name)
 
-    def _keep_others(self, table: Table, keys: pa.Table) -> pa.Table:
-        """Rows of the table whose primary keys are not among ``keys``."""
-        current = self._store.read_version(table, self._current(table))
-        names = list(table.primary_key)
-        # An Arrow join carries no list columns: only keys and row numbers go through it.
-        numbers = pa.array(np.arange(current.num_rows, dtype=np.int64))
-        numbered = current.select(names).append_column("row", numbers)
-        kept = numbered.join(keys.select(names), keys=names, join_type="left anti")
-        return current.take(kept.column("row").sort())
-
-    def _write(self, table: Table, rows: pa.Table, *, is_append: bool) -> None:
+    def _open(self, table: Table) -> tuple[Path, dict[str, str], int]:
+        """Folder of a table, its verified files with their hashes, and its number of rows."""
         folder = self._store.table_folder(table)
-        # Delta enforces no nulls by invariants that other engines cannot all read; conform does.
-        plain = rows.cast(pa.schema([field.with_nullable(True) for field in rows.schema]))
-        if is_append:
-            self._return_to_published(table)
-            write_deltalake(folder, plain, mode="append", configuration=DELTA_CONFIGURATION)
-        else:
-            write_deltalake(
-                folder,
-                plain,
-                mode="overwrite",
-                schema_mode="overwrite",
-                configuration=DELTA_CONFIGURATION,
-            )
-        published = self._base.tables.get(table.name)
-        self._written[table.name] = self._store.describe_version(
-            table, DeltaTable(folder), {} if published is None else published.files
+        make_folder(folder)
+        version = self._current(table)
+        if version is None:
+            return folder, {}, 0
+        self._store.data_files(table, version)
+        return folder, dict(version.files), version.n_rows
+
+    def _rewrite(self, table: Table, part: Part, rows: pa.Table) -> None:
+        folder, files, _ = self._open(table)
+        written = rewrite(table=table, folder=folder, files=files, part=part, rows=rows)
+        if written is not None:
+            self._keep(table, written)
+
+    def _keep(self, table: Table, written: Rewriting) -> None:
+        """What a table consists of from here on in this commit."""
+        current = self._current(table)
+        folder = self._store.table_folder(table)
+        known = {} if current is None else current.files
+        new = [folder / name for name in written.files if name not in known]
+        self._new_files += new
+        self._store.trust(new)
+        self._written[table.name] = TableVersion(
+            delta_version=-1 if current is None else current.delta_version,
+            n_rows=written.n_rows,
+            files=written.files,
         )
 
-    def _return_to_published(self, table: Table) -> None:
-        """Take back Delta versions that an interrupted commit left behind its manifest."""
-        folder = str(self._store.table_folder(table))
-        if not DeltaTable.is_deltatable(folder):
-            return
-        published = self._current(table)
-        delta = DeltaTable(folder)
-        if published is None:
-            delta.delete()
-        elif delta.version() != published.delta_version:
-            delta.restore(published.delta_version)
+    def _log(self, table: Table, version: TableVersion) -> TableVersion:
+        folder = self._store.table_folder(table)
+        sync_folder(folder)
+        published = self._base.tables.get(table.name)
+        number, sha256 = delta_log.advance(
+            folder,
+            table,
+            published=None if published is None else published.delta_version,
+            log_sha256="" if published is None else published.log_sha256,
+            files=version.files,
+        )
+        return replace(version, delta_version=number, log_sha256=sha256)
+
+    def _remove_superseded(self) -> None:
+        """Files that this block wrote and wrote again."""
+        named = {
+            self._store.table_folder(TABLES[name]) / file
+            for name, version in self._written.items()
+            for file in version.files
+        }
+        old = [path for path in self._new_files if path not in named]
+        if old:
+            remove_files(old)
+
+    def _write_run_key(self) -> None:
+        if self._run_key is not None:
+            row = self._run_key.row(commit_version=self.version)
+            self.append(COMMITTED_RUNS, pa.Table.from_pylist([row], schema=COMMITTED_RUNS.schema))
 
     def _write_lineage(self) -> None:
         rows = [

@@ -1,35 +1,34 @@
 """Erasure: a commit after which nothing of the warehouse's past can be read, by anyone.
 
-A patient who opts out stands in old Parquet files, in Delta logs and in every manifest that names
-those files. So all tables are written anew, one manifest publishes them, and everything that only
-older manifests named is removed. What is left behind by a process that was killed on the way is
-removed by the next erasure, which does the same steps again.
+A patient who opts out stands in old Parquet files and in every manifest and log that names those
+files. The files that hold the patient's rows are written anew, one manifest publishes the tables,
+and everything that only older manifests named is removed. What is left behind by a process that
+was killed on the way is removed by the next erasure, which does the same steps again.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deltalake import DeltaTable
-
 from warehouse_schema.commit import Commit
+from warehouse_schema.delta_log import LOG, checkpoint, remove_before, remove_unpublished
+from warehouse_schema.durable_files import remove_files
 from warehouse_schema.manifest import (
     FOLDER,
     Manifest,
     configuration_hash,
+    copied_versions,
     list_versions,
     read_manifest,
+    remove_manifests,
     start_history,
 )
 from warehouse_schema.store import Store
 from warehouse_schema.tables import TABLES
-
-LOG = "_delta_log"
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def ending_history(store: Store, *, stage: str) -> Iterator[Commit]:
         store: The store.
         stage: Name of the stage, kept in the manifest.
     """
-    with store.writer_lock():
+    with store.writing():
         commit = Commit(
             store=store,
             base=store.manifest(),
@@ -53,23 +52,24 @@ def ending_history(store: Store, *, stage: str) -> Iterator[Commit]:
             run_id=None,
             is_recorded=True,
         )
-        yield commit
-        commit.rewrite_rest()
-        commit.publish()
+        try:
+            yield commit
+            commit.publish()
+        except BaseException:
+            commit.discard()
+            raise
         _remove_history(store)
 
 
 def _remove_history(store: Store) -> None:
-    """Remove all that the newest manifest does not name, what it does made durable first."""
+    """Remove all that the newest manifest does not name; what it does is on disk."""
     newest = store.manifest()
-    for name in newest.tables:
-        _make_durable(store.table_folder(TABLES[name]))
-    start_history(store.home.warehouse, version=newest.version, moment=datetime.now(UTC))
+    warehouse = store.home.warehouse
+    start_history(warehouse, version=newest.version, moment=datetime.now(UTC))
     store.renew()
-    for version in list_versions(store.home.warehouse, is_ended_included=True):
-        if version < newest.version:
-            (store.home.warehouse / FOLDER / f"{version:08d}.json").unlink()
-    for draft in (store.home.warehouse / FOLDER).glob(".draft-*"):
+    old = {*list_versions(warehouse, is_ended_included=True), *copied_versions(warehouse)}
+    remove_manifests(warehouse, [version for version in sorted(old) if version < newest.version])
+    for draft in (warehouse / FOLDER).rglob(".draft-*"):
         draft.unlink()
     for table in TABLES.values():
         _remove_table_history(store.table_folder(table), newest, table.name)
@@ -83,31 +83,25 @@ def _remove_table_history(folder: Path, newest: Manifest, name: str) -> None:
         # A first commit that failed left it behind.
         shutil.rmtree(folder)
         return
-    DeltaTable(folder, version=version.delta_version).create_checkpoint()
-    for path in folder.rglob("*"):
-        is_log = path.parent.name == LOG
-        is_kept = _is_current(path, version.delta_version) if is_log else None
-        if is_kept is None:
-            is_kept = str(path.relative_to(folder)) in version.files
-        if path.is_file() and not is_kept:
-            path.unlink()
+    remove_unpublished(folder, version.delta_version)
+    checkpoint(folder, version.delta_version)
+    remove_before(folder, version.delta_version)
+    remove_unnamed(folder, version.files)
 
 
-def _is_current(path: Path, delta_version: int) -> bool:
-    number = path.name.partition(".")[0]
-    if number.isdigit():
-        return int(number) >= delta_version
-    return path.name == "_last_checkpoint"
+def remove_unnamed(folder: Path, names: Collection[str]) -> list[Path]:
+    """Remove a table's data files that are not among these, and what was left beside them.
 
-
-def _make_durable(folder: Path) -> None:
-    """Delta does not sync what it writes; a power cut must not lose new and old alike."""
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    Returns:
+        What was removed.
+    """
+    unnamed = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != LOG and str(path.relative_to(folder)) not in names
+    ]
+    remove_files(unnamed)
+    return unnamed
 
 
 def history_files(store: Store) -> list[Path]:

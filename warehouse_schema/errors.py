@@ -46,6 +46,10 @@ class WarehouseError(RiblineError):
     exit_code = 5
 
 
+class AlreadyCommittedError(WarehouseError):
+    """This run has been committed before: nothing is left to do."""
+
+
 class QueryError(RiblineError):
     """A SQL statement is refused or fails."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from warehouse_schema.durable_files import make_folder
 from warehouse_schema.errors import ConfigurationError
 
 
@@ -50,9 +51,8 @@ class Home:
             ConfigurationError: The folder cannot be made.
         """
         try:
-            for folder in (self.warehouse, self.cache, self.runs):
-                folder.mkdir(parents=True, exist_ok=True)
-            self.restricted.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.warehouse, self.cache, self.runs, self.restricted):
+                make_folder(folder)
             self.restricted.chmod(0o700)
         except OSError as error:
             raise ConfigurationError(

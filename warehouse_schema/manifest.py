@@ -1,23 +1,32 @@
 """Run manifests: which version of every table belongs together.
 
 A manifest is published last, by one atomic link. Readers start from a manifest, so they see all
-tables of a commit or none of them. Its number is the VERSION of ``ribline sql --at``.
+tables of a commit or none of them. Its number is the VERSION of ``ribline sql --at``. A second
+copy of each lies in ``copies/``, written first: it restores a manifest that is lost, and tells that
+one is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from warehouse_schema.durable_files import (
+    make_folder,
+    remove_files,
+    write_named,
+    write_once,
+)
 from warehouse_schema.errors import WarehouseError
 
 FOLDER = "_manifests"
+COPIES = "copies"
 HISTORY_START = "history_start"
+KEPT_SINCE = "kept_since"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +36,15 @@ class TableVersion:
     Attributes:
         delta_version: Version of the Delta log.
         n_rows: Rows at that version.
-        files: SHA-256 of each data file, by path relative to the table's folder.
+        files: SHA-256 of each data file, by path relative to the table's folder, in the order of
+            their first keys.
+        log_sha256: SHA-256 of the version's entry in the Delta log; empty in homes of format 1.
     """
 
     delta_version: int
     n_rows: int
     files: Mapping[str, str]
+    log_sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +70,6 @@ def configuration_hash(configuration: Mapping[str, object]) -> str:
     """SHA-256 of a stage's arguments in canonical JSON."""
     text = json.dumps(configuration, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_versions(warehouse: Path, *, is_ended_included: bool = False) -> list[int]:
@@ -99,11 +105,7 @@ def history_start(warehouse: Path) -> tuple[int, str]:
 def start_history(warehouse: Path, *, version: int, moment: datetime) -> None:
     """End every version before this one, durably; they are refused from now on."""
     content = {"version": version, "erased_datetime": moment.isoformat()}
-    folder = warehouse / FOLDER
-    draft = folder / f".draft-{os.getpid()}-{HISTORY_START}"
-    _write_durably(draft, content)
-    draft.replace(folder / HISTORY_START)
-    _sync_folder(folder)
+    write_named(warehouse / FOLDER / HISTORY_START, json.dumps(content).encode())
 
 
 def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
@@ -124,22 +126,46 @@ def read_manifest(warehouse: Path, version: int | None = None) -> Manifest:
         _refuse_erased(warehouse, chosen < history_start(warehouse)[0])
         known = f"{versions[0]} to {versions[-1]}" if versions else "none yet"
         raise WarehouseError(
-            f"--at: there is no warehouse version {version} (published: {known}). "
-            "Ask for a published one."
+            f"--at: there is no warehouse version {version} (published: {known}; maintenance may "
+            "have ended it). Ask for one of `ribline sql --versions`."
         )
-    path = warehouse / FOLDER / f"{chosen:08d}.json"
+    path = manifest_path(warehouse, chosen)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        tables = {name: TableVersion(**row) for name, row in content.pop("tables").items()}
-        return Manifest(tables=tables, **content)
+        return parse_manifest(path.read_bytes())
     except FileNotFoundError:
         # An erasure has ended it between the two looks.
         return read_manifest(warehouse, version)
     except (ValueError, TypeError, KeyError):
         raise WarehouseError(
-            f"Manifest {path.name} is torn or was edited. Restore it from a backup, or move it "
-            "away to return to the version before it."
+            f"Manifest {path.name} is empty, torn or was edited. Run `ribline warehouse repair`, "
+            "which restores it from its copy."
         ) from None
+
+
+def manifest_path(warehouse: Path, version: int) -> Path:
+    """Where a version's manifest lies."""
+    return warehouse / FOLDER / f"{version:08d}.json"
+
+
+def copy_path(warehouse: Path, version: int) -> Path:
+    """Where the copy of a version's manifest lies."""
+    return warehouse / FOLDER / COPIES / f"{version:08d}.json"
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """A manifest from its bytes.
+
+    Raises:
+        ValueError: Torn or edited.
+        TypeError: Likewise.
+        KeyError: Likewise.
+    """
+    fields = json.loads(content)
+    checksum = fields.pop("checksum", None)
+    if checksum is not None and checksum != configuration_hash(fields):
+        raise ValueError("checksum")
+    tables = {name: TableVersion(**row) for name, row in fields.pop("tables").items()}
+    return Manifest(tables=tables, **fields)
 
 
 def manifest_at(warehouse: Path, at: str | int | None) -> Manifest:
@@ -161,12 +187,36 @@ def manifest_at(warehouse: Path, at: str | int | None) -> Manifest:
             f"--at: got {at!r}; allowed: a version number or a time such as 2026-01-31T06:00. "
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    _refuse_before_kept(warehouse, moment)
     for version in reversed(list_versions(warehouse)):
         manifest = read_manifest(warehouse, version)
         if datetime.fromisoformat(manifest.created_datetime) <= moment:
             return manifest
     _refuse_erased(warehouse, history_start(warehouse)[0] > 0)
     raise WarehouseError(f"--at: nothing had been published by {at}. Ask for a later time.")
+
+
+def keep_since(warehouse: Path, moment: datetime) -> None:
+    """Say, durably, since when every version is kept; of earlier ones only some are."""
+    content = json.dumps({"kept_since_datetime": moment.isoformat()})
+    write_named(warehouse / FOLDER / KEPT_SINCE, content.encode())
+
+
+def _refuse_before_kept(warehouse: Path, moment: datetime) -> None:
+    try:
+        content = json.loads((warehouse / FOLDER / KEPT_SINCE).read_bytes())
+        kept_since = datetime.fromisoformat(content["kept_since_datetime"])
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError):
+        raise WarehouseError(
+            f"{FOLDER}/{KEPT_SINCE} is torn or was edited. Run `ribline warehouse maintain`."
+        ) from None
+    if moment < kept_since:
+        raise WarehouseError(
+            f"--at: versions before {kept_since.isoformat()[:19]} UTC are no longer kept by time. "
+            "Ask for a later time, or for one of `ribline sql --versions` by its number."
+        )
 
 
 def _refuse_erased(warehouse: Path, is_erased: bool) -> None:
@@ -184,31 +234,69 @@ def publish_manifest(warehouse: Path, manifest: Manifest) -> None:
     Raises:
         WarehouseError: Another writer published this number first.
     """
-    folder = warehouse / FOLDER
-    folder.mkdir(exist_ok=True)
-    draft = folder / f".draft-{os.getpid()}-{manifest.version}"
-    _write_durably(draft, asdict(manifest))
+    make_folder(warehouse / FOLDER / COPIES)
+    content = _content(manifest)
+    write_named(copy_path(warehouse, manifest.version), content)
     try:
-        os.link(draft, folder / f"{manifest.version:08d}.json")
+        write_once(manifest_path(warehouse, manifest.version), content)
     except FileExistsError:
         raise WarehouseError(
             f"Version {manifest.version} was published by another writer. Run the stage again."
         ) from None
-    finally:
-        draft.unlink()
-    _sync_folder(folder)
+    except BaseException:
+        if not manifest_path(warehouse, manifest.version).exists():
+            remove_files([copy_path(warehouse, manifest.version)])
+        raise
 
 
-def _write_durably(path: Path, content: Mapping[str, object]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
+def rewrite_manifest(warehouse: Path, manifest: Manifest) -> None:
+    """Write a published manifest again, with other hashes of logs; for repair alone."""
+    content = _content(manifest)
+    write_named(copy_path(warehouse, manifest.version), content)
+    write_named(manifest_path(warehouse, manifest.version), content)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _content(manifest: Manifest) -> bytes:
+    fields = asdict(manifest)
+    # Files stand in the order of their keys: their names are not sorted.
+    return json.dumps({**fields, "checksum": configuration_hash(fields)}, indent=1).encode()
+
+
+def complete_publication(warehouse: Path) -> int | None:
+    """Publish the newest version from its copy where its manifest is missing.
+
+    A process that died between the two had written everything else. The caller holds the writer
+    lock.
+
+    Returns:
+        The version published, or None.
+    """
+    copies = copied_versions(warehouse)
+    if not copies or manifest_path(warehouse, copies[-1]).exists():
+        return None
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        content = copy_path(warehouse, copies[-1]).read_bytes()
+        parse_manifest(content)
+    except (ValueError, TypeError, KeyError):
+        return None
+    write_once(manifest_path(warehouse, copies[-1]), content)
+    return copies[-1]
+
+
+def is_publication_open(warehouse: Path) -> bool:
+    """True where the newest copy has no manifest: a writer is at work, died, or it was lost."""
+    copies = copied_versions(warehouse)
+    return bool(copies) and not manifest_path(warehouse, copies[-1]).exists()
+
+
+def copied_versions(warehouse: Path) -> list[int]:
+    """Numbers of the manifests that have a copy, rising."""
+    folder = warehouse / FOLDER / COPIES
+    return sorted(int(path.stem) for path in folder.glob("[0-9]*.json"))
+
+
+def remove_manifests(warehouse: Path, versions: list[int]) -> None:
+    """Remove manifests and their copies, durably."""
+    paths = [manifest_path(warehouse, version) for version in versions]
+    copies = [copy_path(warehouse, version) for version in versions]
+    remove_files([path for path in (*paths, *copies) if path.exists()])

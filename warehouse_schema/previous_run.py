@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse_schema.data_files import nullable_schema, read_rows
 from warehouse_schema.errors import WarehouseError
-from warehouse_schema.manifest import Manifest, TableVersion, configuration_hash
+from warehouse_schema.manifest import Manifest, TableVersion, configuration_hash, list_versions
+from warehouse_schema.row_comparison import common_rows, equal_rows, rows_at
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
 from warehouse_schema.tables.runs import LINEAGE
@@ -64,14 +67,15 @@ def _version_read(
 ) -> TableVersion | None:
     """The manifest entry of an input, which another writer may have renewed before the commit."""
     wanted = row["input_version"]
-    while wanted >= 0:
-        entry = store.manifest(version).tables.get(name)
-        if entry is None or entry.delta_version < wanted:
-            raise WarehouseError(f"Table {name}: version {wanted} is not in any manifest.")
-        if entry.delta_version == wanted:
-            return entry
-        version -= 1
-    return None
+    if wanted < 0:
+        return None
+    for number in reversed(list_versions(store.home.warehouse)):
+        entry = store.manifest(number).tables.get(name) if number <= version else None
+        if entry is not None and entry.delta_version <= wanted:
+            if entry.delta_version == wanted:
+                return entry
+            break
+    raise WarehouseError(f"Table {name}: version {wanted} is not in any manifest.")
 
 
 def changed_values(
@@ -107,21 +111,28 @@ def changed_values(
     old, new = (_paths(store, table, version, shared) for version in (before, after))
     if not old and not new:
         return pa.array([], table.schema.field(column).type)
-    chosen = ", ".join(f'"{name}"' for name in dict.fromkeys([column, *(columns or _all(table))]))
-    sides = [_rows(chosen, paths) for paths in (old, new)]
-    sql = (
-        f"WITH old AS ({sides[0]}), new AS ({sides[1]}) "  # noqa: S608 - names are declared ones
-        f'SELECT DISTINCT "{column}" FROM ((FROM old EXCEPT FROM new) UNION ALL '
-        f'(FROM new EXCEPT FROM old)) WHERE "{column}" IS NOT NULL ORDER BY 1'
-    )
-    with duckdb.connect(":memory:") as connection:
-        connection.register("declared", table.schema.empty_table())
-        found = connection.execute(sql).to_arrow_table().column(0)
-    return found.cast(table.schema.field(column).type).combine_chunks()
+    chosen = list(dict.fromkeys([*table.primary_key, column, *(columns or table.schema.names)]))
+    sides = [_rows(table, paths, chosen) for paths in (old, new)]
+    return _values_that_differ(table, column, *sides)
 
 
-def _all(table: Table) -> list[str]:
-    return list(table.schema.names)
+def _values_that_differ(table: Table, column: str, old: pa.Table, new: pa.Table) -> pa.Array:
+    left, right = common_rows(table, old, new)
+    is_equal = equal_rows(rows_at(old, left), rows_at(new, right))
+    values = []
+    for rows, numbers in ((old, left), (new, right)):
+        is_changed = np.ones(rows.num_rows, bool)
+        is_changed[numbers[is_equal]] = False
+        values.append(rows.column(column).filter(pa.array(is_changed)))
+    kind = table.schema.field(column).type
+    found = pc.unique(pa.chunked_array([c for each in values for c in each.chunks], kind))
+    return found.drop_null().sort()
+
+
+def _rows(table: Table, paths: list[Path], columns: list[str]) -> pa.Table:
+    if not paths:
+        return nullable_schema(table).empty_table().select(columns)
+    return read_rows(table, paths, columns)
 
 
 def _names(version: TableVersion | None) -> frozenset[str]:
@@ -130,16 +141,9 @@ def _names(version: TableVersion | None) -> frozenset[str]:
 
 def _paths(
     store: Store, table: Table, version: TableVersion | None, shared: frozenset[str]
-) -> list[str]:
+) -> list[Path]:
     if version is None:
         return []
     files = {name: sha256 for name, sha256 in version.files.items() if name not in shared}
     part = TableVersion(delta_version=version.delta_version, n_rows=0, files=files)
-    return [str(path) for path in store.data_files(table, part)]
-
-
-def _rows(chosen: str, paths: list[str]) -> str:
-    if not paths:
-        return f"SELECT {chosen} FROM declared"  # noqa: S608
-    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"SELECT {chosen} FROM read_parquet([{listed}])"  # noqa: S608
+    return store.data_files(table, part)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from warehouse_schema.errors import QueryError
 from warehouse_schema.store import Store
 from warehouse_schema.table import Table
 from warehouse_schema.tables import TABLES
+
+# What a SELECT may call in FROM, beside tables and views; all others may reach files.
+TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "duckdb_columns", "duckdb_views"}
 
 
 def run_query(store: Store, sql: str, *, at: str | int | None = None) -> pa.Table:
@@ -31,14 +37,15 @@ def run_query(store: Store, sql: str, *, at: str | int | None = None) -> pa.Tabl
     """
     connection = duckdb.connect(":memory:")
     try:
-        _register_tables(connection, store, at)
-        _register_views(connection)
-        _lock(connection, store)
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(
                 "sql: only one SELECT statement is allowed; the warehouse is read-only."
             )
+        _refuse_functions(connection, statements[0].query)
+        paths = _register_tables(connection, store, at)
+        _register_views(connection)
+        _lock(connection, paths)
         result = connection.execute(statements[0])
         return result.to_arrow_table()
     except duckdb.Error as error:
@@ -60,22 +67,63 @@ def named_views() -> dict[str, str]:
     }
 
 
+def _refuse_functions(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse table functions that are not listed: some read files, some write them.
+
+    Raises:
+        QueryError: One is called.
+    """
+    answer = connection.execute("SELECT json_serialize_sql(CAST(? AS VARCHAR))", [sql])
+    content = json.loads(answer.to_arrow_table().column(0)[0].as_py())
+    if content.get("error"):
+        raise QueryError(f"sql: {content.get('error_message', 'this statement')}; try a SELECT.")
+    called = {name.lower() for name in _table_functions(content)}
+    if called - TABLE_FUNCTIONS:
+        raise QueryError(
+            f"sql: {', '.join(sorted(called - TABLE_FUNCTIONS))} cannot be called; only tables and "
+            f"views are read, and {', '.join(sorted(TABLE_FUNCTIONS))}."
+        )
+
+
+def _table_functions(node: object) -> Iterator[str]:
+    if isinstance(node, list):
+        for each in node:
+            yield from _table_functions(each)
+    elif isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield str(node["function"].get("function_name", "a function"))
+        for each in node.values():
+            yield from _table_functions(each)
+
+
 def _register_tables(
     connection: duckdb.DuckDBPyConnection, store: Store, at: str | int | None
-) -> None:
+) -> list[Path]:
+    """A view for each shareable table; returns the data files that the views read."""
+    read: list[Path] = []
     manifest = store.manifest(at)
     for table in TABLES.values():
         if table.area == "restricted":
             continue
         version = manifest.tables.get(table.name)
         paths = [] if version is None else store.data_files(table, version)
-        source = _parquet(paths) if paths else _empty(table)
+        source = _parquet(table, paths) if paths else _empty(table)
         connection.execute(f'CREATE VIEW "{table.name}" AS {source}')
+        read += paths
+    return read
 
 
-def _parquet(paths: list[Path]) -> str:
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    return f"SELECT * FROM read_parquet([{listed}])"  # noqa: S608
+def _parquet(table: Table, paths: list[Path]) -> str:
+    """Rows of files; a column that is declared since they were written is null."""
+    source = f"SELECT * FROM read_parquet({_list(paths)}, union_by_name = true)"  # noqa: S608
+    declared = {column.name for column in table.columns}
+    if all(set(pq.read_schema(path).names) == declared for path in paths):
+        return source
+    return f"({_empty(table)}) UNION ALL BY NAME ({source})"
+
+
+def _list(paths: list[Path]) -> str:
+    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths) + "]"
 
 
 def _empty(table: Table) -> str:
@@ -102,9 +150,10 @@ def _register_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f'CREATE VIEW "{name}" AS {sql}')
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
-    folder = str(store.home.warehouse.resolve()).replace("'", "''")
+def _lock(connection: duckdb.DuckDBPyConnection, paths: list[Path]) -> None:
     connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"SET allowed_directories = ['{folder}/']")
+    connection.execute(f"SET allowed_paths = {_list(paths)}")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -18,16 +18,9 @@ def row_condition(where: Mapping[str, object]) -> pc.Expression | None:
         elif isinstance(value, pa.Array | pa.ChunkedArray):
             term = field.isin(value)
         elif isinstance(value, (list, tuple, set, frozenset)):
-            term = field.isin(list(value))
+            # An empty list has no type to compare with.
+            term = field.isin(list(value)) if value else pc.scalar(False)
         else:
             term = field == value
         condition = term if condition is None else condition & term
     return condition
-
-
-def other_rows(rows: pa.Table, where: Mapping[str, object]) -> pa.Table:
-    """The rows that do not meet the condition."""
-    condition = row_condition(where)
-    if condition is None:
-        return rows.slice(0, 0)
-    return rows.filter(~pc.coalesce(condition, pc.scalar(False)))

@@ -7,31 +7,37 @@ publishes nothing, and the next writer takes back what it had written to the Del
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
-from deltalake import DeltaTable
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from warehouse_schema import delta_log, home_format
 from warehouse_schema.commit import Commit
-from warehouse_schema.errors import WarehouseError
+from warehouse_schema.data_files import read_rows, sorted_rows
+from warehouse_schema.durable_files import file_sha256
+from warehouse_schema.errors import AlreadyCommittedError, WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.manifest import (
     Manifest,
     TableVersion,
+    complete_publication,
     configuration_hash,
-    file_sha256,
     history_start,
+    is_publication_open,
     manifest_at,
 )
 from warehouse_schema.row_filter import row_condition
+from warehouse_schema.run_key import RunKey
 from warehouse_schema.table import Table
 from warehouse_schema.tables import TABLES
+from warehouse_schema.tables.runs import COMMITTED_RUNS
 from warehouse_schema.validation import conform
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Store:
@@ -39,13 +45,21 @@ class Store:
 
     Args:
         home: The home folder; its folders are made where they are missing.
+        is_checked: False opens a damaged one, to look at or to repair.
+
+    Raises:
+        WarehouseError: The home was written by a newer Ribline, or a manifest or log is damaged.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, is_checked: bool = True) -> None:
         # Delta answers with absolute paths.
         self.home = Home(home.root.resolve()).create()
         self._verified: set[Path] = set()
+        home_format.refuse_newer(self.home.warehouse)
         self._history_start = history_start(self.home.warehouse)[0]
+        if is_checked:
+            self._complete_publication()
+            self.refuse_damaged_logs()
 
     def table_folder(self, table: Table) -> Path:
         """Folder of the table's Delta log and data files."""
@@ -91,16 +105,13 @@ class Store:
         files = [] if version is None else self.data_files(table, version)
         if not files:
             return table.schema.empty_table().select(columns or table.schema.names)
-        nullable = pa.schema([field.with_nullable(True) for field in table.schema])
-        condition = row_condition(where or {})
         wanted = sorted({*(columns or table.schema.names), *table.primary_key})
-        rows = ds.dataset([str(file) for file in files], schema=nullable, format="parquet")
         try:
-            rows = rows.to_table(columns=wanted, filter=condition)
+            rows = read_rows(table, files, wanted, row_condition(where or {}))
         except FileNotFoundError:
             self.refuse_where_erased()
             raise
-        rows = rows.sort_by([(name, "ascending") for name in table.primary_key])
+        rows = sorted_rows(table, rows)
         chosen = [name for name in table.schema.names if name in (columns or table.schema.names)]
         return rows.select(chosen).cast(pa.schema([table.schema.field(name) for name in chosen]))
 
@@ -134,12 +145,13 @@ class Store:
         configuration: Mapping[str, object] | None = None,
         run_id: str | None = None,
         is_recorded: bool = False,
+        run_key: RunKey | None = None,
     ) -> Iterator[Commit]:
         """Write tables; all of them become visible when the block ends without an error.
 
-        One writer at a time: others wait for the lock, which the operating system takes from a
-        process that dies. A store that was opened before a patient was erased may hold that
-        patient's rows and is refused.
+        What is visible is on disk: a power cut does not take it back. One writer at a time: others
+        wait. A store that was opened before a patient was erased may hold that patient's rows and
+        is refused.
 
         Args:
             stage: Name of the stage, kept in lineage.
@@ -147,12 +159,17 @@ class Store:
             run_id: Training run, for training and evaluation stages.
             is_recorded: True publishes also where no table changed, so that the stage's next run
                 knows what this one has read.
+            run_key: A run that must be committed once; it is published even where no table
+                changed.
 
         Raises:
-            WarehouseError: A patient was erased since the store was opened.
+            AlreadyCommittedError: The run key was committed before; the block is not entered.
+            WarehouseError: A patient was erased since the store was opened, or the log of a table
+                is damaged.
         """
-        with self.writer_lock():
+        with self.writing():
             self.refuse_where_erased()
+            self.refuse_committed(run_key)
             commit = Commit(
                 store=self,
                 base=self.manifest(),
@@ -160,13 +177,75 @@ class Store:
                 configuration_hash=configuration_hash(configuration or {}),
                 run_id=run_id,
                 is_recorded=is_recorded,
+                run_key=run_key,
             )
-            yield commit
-            commit.publish()
+            try:
+                yield commit
+                commit.publish()
+            except OSError as error:
+                commit.discard()
+                if error.errno in FULL and not commit.is_published():
+                    raise WarehouseError(
+                        f"The disk of {self.home.root} is full. Nothing was published; free space "
+                        "(`ribline warehouse maintain`, `ribline prune-cache`) and run it again."
+                    ) from None
+                raise
+            except BaseException:
+                commit.discard()
+                raise
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one writer: the home is brought to this code's format, an interrupted
+        publication completed."""
+        with self.writer_lock():
+            complete_publication(self.home.warehouse)
+            home_format.bring_up_to_date(self)
+            yield
 
     def writer_lock(self) -> FileLock:
         """The lock that a writer holds; the operating system takes it from one that dies."""
-        return FileLock(self.home.warehouse / ".writer.lock")
+        return FileLock(self.home.warehouse / ".writer.lock", poll_interval=0.02)
+
+    def refuse_committed(self, run_key: RunKey | None) -> None:
+        """Refuse a run that has been committed.
+
+        Raises:
+            AlreadyCommittedError: It has.
+        """
+        if run_key is None:
+            return
+        found = self.read(COMMITTED_RUNS, where={"run_key": run_key.run_key}).to_pylist()
+        if found:
+            raise AlreadyCommittedError(
+                f"{run_key.flow} for {run_key.run_date} was committed as version "
+                f"{found[0]['commit_version']} under the same definitions. Nothing is left to do."
+            )
+
+    def refuse_damaged_logs(self) -> None:
+        """Look at the newest log entry of every table.
+
+        Raises:
+            WarehouseError: One is missing, empty, torn or edited.
+        """
+        for name, version in self.manifest().tables.items():
+            if name not in TABLES:
+                continue
+            folder = self.table_folder(TABLES[name])
+            damage = delta_log.damage_of(folder, version.delta_version, version.log_sha256)
+            # A writer may have published, and maintenance removed, the version looked at.
+            if damage and self.manifest().tables.get(name) == version:
+                raise WarehouseError(f"Table {name}: {damage}. {delta_log.WAY_BACK}")
+
+    def _complete_publication(self) -> None:
+        """Publish what a writer that died had written; not where one is at work."""
+        if not is_publication_open(self.home.warehouse):
+            return
+        try:
+            with self.writer_lock().acquire(timeout=0):
+                complete_publication(self.home.warehouse)
+        except (Timeout, OSError):
+            return
 
     def renew(self) -> None:
         """Accept the history as it begins now; for the writer that has just ended the old one."""
@@ -185,25 +264,9 @@ class Store:
                 "Nothing was written; run it again."
             )
 
-    def describe_version(
-        self, table: Table, delta: DeltaTable, known: Mapping[str, str]
-    ) -> TableVersion:
-        """The manifest entry of a table's current Delta version.
-
-        Args:
-            table: Declaration.
-            delta: The Delta table at the version to describe.
-            known: SHA-256 of files already published; data files never change.
-        """
-        folder = self.table_folder(table)
-        paths = sorted(Path(uri) for uri in delta.file_uris())
-        names = {path: str(path.relative_to(folder)) for path in paths}
-        self._verified.update(path for path in paths if names[path] not in known)
-        return TableVersion(
-            delta_version=delta.version(),
-            n_rows=sum(pq.read_metadata(path).num_rows for path in paths),
-            files={names[path]: known.get(names[path]) or file_sha256(path) for path in paths},
-        )
+    def trust(self, paths: list[Path]) -> None:
+        """Files that this process has written need no look at their hash."""
+        self._verified.update(paths)
 
     def conform(self, table: Table, rows: pa.Table) -> pa.Table:
         """Rows cast, checked and sorted as declared."""

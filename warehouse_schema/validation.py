@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse_schema.data_files import is_sorted, nullable_schema
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.table import Table
 
@@ -31,17 +32,17 @@ def conform(table: Table, rows: pa.Table) -> pa.Table:
             f"Table {table.name}: missing columns {missing}, unknown columns {unknown}. "
             "Write exactly the columns that `ribline tables` lists."
         )
-    nullable = pa.schema([field.with_nullable(True) for field in table.schema])
     try:
-        cast = rows.select(declared).cast(nullable)
+        cast = rows.select(declared).cast(nullable_schema(table))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
         raise WarehouseError(
             f"Table {table.name}: a column has another type than declared: "
             f"{_type_differences(table, rows)}."
         ) from None
     _check_values(table, cast)
-    cast = cast.sort_by([(name, "ascending") for name in table.primary_key])
-    _check_primary_key(table, cast)
+    if not is_sorted(table, cast):
+        cast = cast.sort_by([(name, "ascending") for name in table.primary_key])
+        _check_primary_key(table, cast)
     return pa.table(cast.columns, schema=table.schema)
 
 

@@ -50,6 +50,12 @@ from flows.stages.prediction import (
 )
 from flows.stages.privacy import export_dicom, forget_patients
 from flows.stages.public_data import import_public, public_key
+from flows.stages.upkeep import (
+    maintain_warehouse,
+    migrate_warehouse,
+    repair_warehouse,
+    verify_warehouse,
+)
 
 __all__ = [
     "Counts",
@@ -77,7 +83,9 @@ __all__ = [
     "labelled_findings",
     "link",
     "list_codes",
+    "maintain_warehouse",
     "measure_agreement",
+    "migrate_warehouse",
     "mine",
     "newest_run",
     "open_store",
@@ -89,9 +97,11 @@ __all__ = [
     "public_key",
     "publish_results",
     "recipe_overrides",
+    "repair_warehouse",
     "require_run",
     "summarise_folds",
     "train",
+    "verify_warehouse",
     "write_model_card",
     "write_report",
     "write_run_report",

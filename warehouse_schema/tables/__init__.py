@@ -57,6 +57,7 @@ TABLES: dict[str, Table] = {
         evaluation.RUN_COMPARISONS,
         evaluation.FOLD_SUMMARIES,
         runs.LINEAGE,
+        runs.COMMITTED_RUNS,
         runs.QUARANTINE,
     )
 }

@@ -94,6 +94,20 @@ LINEAGE = Table(
     ),
 )
 
+COMMITTED_RUNS = Table(
+    name="committed_runs",
+    meaning="One run that has been committed and is never committed again.",
+    primary_key=("run_key",),
+    columns=(
+        text("run_key", "SHA-256 of flow, date and definitions."),
+        text("flow", "Flow or stage."),
+        text("run_date", "Date the run was for, as 2026-01-31."),
+        text("definition_hash", "Hash of the definitions in force."),
+        integer("commit_version", "Manifest number that published it."),
+        moment("committed_datetime", "When.", is_volatile=True),
+    ),
+)
+
 QUARANTINE = Table(
     name="quarantine",
     meaning="One input row or file that was set aside, and why.",

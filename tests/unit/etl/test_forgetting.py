@@ -48,6 +48,7 @@ from warehouse_schema.tables.runs import QUARANTINE
 
 # Tables without anybody's rows: counts, curves, settings, lineage, hashes of who opted out.
 NOBODYS = {
+    *("committed_runs", "model_exports"),
     *("label_quality", "cohort_flow", "training_runs", "training_epochs", "evaluation_reports"),
     *("roc_points", "froc_points", "lesion_froc_points", "subgroup_metrics", "fold_summaries"),
     *("calibration_points", "calibration_maps"),

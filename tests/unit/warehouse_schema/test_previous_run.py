@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from warehouse_schema import rewriting
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.home import Home
 from warehouse_schema.previous_run import PreviousRun, changed_values, previous_run
@@ -151,7 +152,10 @@ def test_only_the_columns_asked_for_count(store: Store) -> None:
     assert found.to_pylist() == ["p2"]
 
 
-def test_appended_files_alone_are_compared_and_a_first_table_is_all_new(store: Store) -> None:
+def test_appended_files_alone_are_compared_and_a_first_table_is_all_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewriting, "SMALL_ROWS", 0)
     with store.commit(stage="x") as commit:
         commit.replace(PATIENTS, PATIENTS.schema.empty_table())
     since = read(store)

@@ -65,6 +65,22 @@ def test_every_named_view_runs_and_says_what_a_row_is(store: Store, name: str) -
     assert view_meaning(named_views()[name]).startswith("One ")
 
 
+ANSWERED = (
+    "SELECT count(*) FROM range(3)",
+    "WITH x AS (SELECT unnest([1, 2]) AS n) SELECT sum(n) FROM x",
+    "FROM evaluation_reports SELECT run_id ORDER BY ALL LIMIT 1",
+    "SELECT run_id, row_number() OVER () FROM leaderboard",
+    "VALUES (1), (2)",
+    "SELECT * FROM (SELECT 1) UNION ALL SELECT 2;",
+    "SELECT list_transform([1, 2], x -> x + 1)",
+)
+
+
+@pytest.mark.parametrize("sql", ANSWERED)
+def test_what_analysts_write_is_answered(store: Store, sql: str) -> None:
+    assert run_query(store, sql).num_columns
+
+
 REFUSED = {
     "write": "CREATE TABLE x AS SELECT 1",
     "drop": "DROP VIEW cohort",
@@ -80,6 +96,26 @@ REFUSED = {
     "file outside": "SELECT * FROM read_text('/etc/hostname')",
     "restricted area": "SELECT * FROM read_text('{home}/restricted/notes/x')",
     "path trick": "SELECT * FROM read_text('{home}/warehouse/../restricted/x')",
+    "file inside": "SELECT * FROM read_text('{home}/warehouse/_manifests/00000001.json')",
+    "file as a table": "SELECT * FROM '{home}/restricted/x.csv'",
+    "log to a file": "SELECT * FROM enable_logging(storage = 'file', storage_path = '{home}')",
+    "hidden in a subquery": "SELECT (SELECT count(*) FROM glob('/*'))",
+    "hidden in a common table": "WITH x AS (FROM read_csv('/etc/passwd')) SELECT * FROM x",
+    "SQL in a string": "SELECT * FROM query('COPY (SELECT 1) TO ''out.csv'' ')",
+    "macro": "CREATE MACRO f() AS TABLE SELECT 1",
+    "insert": "INSERT INTO cohort VALUES (1)",
+    "export": "EXPORT DATABASE 'out'",
+    "load": "LOAD 'httpfs'",
+    "call": "CALL enable_logging()",
+    "pragma": "PRAGMA enable_profiling",
+    "use": "USE memory",
+    "explain analyse a copy": "EXPLAIN ANALYZE COPY (SELECT 1) TO 'out.csv'",
+    "prepare": "PREPARE x AS SELECT 1",
+    "copy after a comment": "/* SELECT */ COPY cohort TO 'out.csv'",
+    "network": "SELECT * FROM 'http://127.0.0.1:1/x.parquet'",
+    "network function": "SELECT * FROM read_parquet('s3://bucket/x.parquet')",
+    "other database": "SELECT * FROM sqlite_scan('x.db', 'y')",
+    "parquet of its own": "SELECT * FROM parquet_metadata('{home}/warehouse/*/*.parquet')",
 }
 
 
@@ -90,6 +126,9 @@ def test_anything_but_one_select_inside_the_warehouse_is_refused(
     monkeypatch.chdir(tmp_path)
     secret = store.home.restricted / "x"
     secret.write_text("secret")
+    (store.home.restricted / "x.csv").write_text("a,b\n1,2\n")
+    before = {path: path.stat().st_mtime_ns for path in store.home.root.rglob("*")}
     with pytest.raises(QueryError, match="sql"):
         run_query(store, REFUSED[case].format(home=store.home.root))
     assert list(tmp_path.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in store.home.root.rglob("*")} == before

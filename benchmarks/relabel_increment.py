@@ -5,8 +5,8 @@ the notes changed, and their ratios to the full run; whether the result equals a
 a night without changes takes at most 10 s at 1,000,000 notes and 100,000 films, one with 0.1 %
 changes at most 1 % of the full run and 10 s. Extraction and pixels are not part of it.
 
-    python benchmarks/relabel_speed.py --json
-    python benchmarks/relabel_speed.py --json --notes 1000000 --films 100000
+    python benchmarks/relabel_increment.py --json
+    python benchmarks/relabel_increment.py --json --notes 1000000 --films 100000
 """
 
 import argparse

@@ -1,0 +1,89 @@
+"""A power cut at any flush of a commit: what was acknowledged is there, and no half beyond it."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from faulty_disk import LOSSES, ForgetfulDisk, commit_both, leave, names_in
+
+from warehouse_schema.home import Home
+from warehouse_schema.maintenance import maintain
+from warehouse_schema.store import Store
+from warehouse_schema.verification import verify
+
+COMMITS = (("a",), ("b", "c"), ("a", "d"))
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ForgetfulDisk:
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = ForgetfulDisk(root)
+    with monkeypatch.context() as patch:
+        disk.watch(patch)
+        store = Store(Home(root / "home"))
+        for names in COMMITS:
+            commit_both(store, *names)
+            disk.n_acknowledged += 1
+        disk.finish()
+    return disk
+
+
+def visible(n_commits: int) -> list[str]:
+    return sorted({name for names in COMMITS[:n_commits] for name in names})
+
+
+def check(disk: ForgetfulDisk, number: int, loss: str, folder: Path) -> None:
+    moment = disk.moments[number]
+    leave(moment, loss, folder)
+    store = Store(Home(folder / "home"))
+    done = moment.n_acknowledged
+    assert names_in(store) in (visible(done), visible(done + 1)), (number, loss)
+    commit_both(store, "later")
+    assert names_in(Store(store.home)) == sorted({*names_in(store)})
+    assert "later" in names_in(store)
+    damages = verify(Store(store.home)).damages
+    assert not [each for each in damages if each.where.startswith(("patients", "quarantine"))]
+
+
+def test_a_power_cut_takes_back_nothing_acknowledged(disk: ForgetfulDisk, tmp_path: Path) -> None:
+    assert len(disk.moments) > 60
+    cases = list(itertools.product(range(len(disk.moments)), LOSSES))
+    # A stride that meets every kind of loss.
+    for number, loss in cases[:: len(cases) // 40 | 1]:
+        check(disk, number, loss, tmp_path / f"{number}-{loss}")
+
+
+@pytest.mark.soak
+def test_a_power_cut_at_every_flush_and_in_every_manner(
+    disk: ForgetfulDisk, tmp_path: Path
+) -> None:
+    for number, loss in itertools.product(range(len(disk.moments)), LOSSES):
+        check(disk, number, loss, tmp_path / f"{number}-{loss}")
+
+
+@pytest.mark.parametrize("loss", ["dropped", "torn"])
+def test_maintenance_may_lose_power_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = ForgetfulDisk(root)
+    with monkeypatch.context() as patch:
+        disk.watch(patch)
+        store = Store(Home(root / "home"))
+        for names in COMMITS:
+            commit_both(store, *names)
+        start = len(disk.moments)
+        maintain(store=store, now=datetime.now(UTC) + timedelta(days=90), keep_days=1)
+        disk.finish()
+    for number in range(start, len(disk.moments), 2):
+        folder = tmp_path / f"{number}"
+        leave(disk.moments[number], loss, folder)
+        left = Store(Home(folder / "home"))
+        assert names_in(left) == visible(3)
+        commit_both(left, "later")
+        assert names_in(Store(left.home)) == [*visible(3), "later"]
