@@ -269,7 +269,7 @@ def measure(n_notes: int, n_file_notes: int, peers: Path) -> dict[str, object]:
     load = os.getloadavg()[0]
     own = {
         **own_figures(n_notes, 4_000),
-        "two_process_ratio": two_process_ratio(4 * n_notes),
+        "two_process_ratio": two_process_ratio(16 * n_notes),
         **memory_figures(n_file_notes),
     }
     compared: dict[str, object] = {}

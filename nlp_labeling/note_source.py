@@ -45,24 +45,26 @@ class _SeenIds:
         self._sorted: npt.NDArray[np.uint64] = np.empty(0, np.uint64)
         self._newest: set[int] = set()
 
-    def is_known(self, name: str) -> bool:
+    def is_known(self, digest: int) -> bool:
         """Whether an id was added before."""
-        digest = self._digest(name)
         if digest in self._newest:
             return True
+        if not len(self._sorted):
+            return False
         place = int(np.searchsorted(self._sorted, np.uint64(digest)))
         return place < len(self._sorted) and int(self._sorted[place]) == digest
 
-    def add(self, name: str) -> None:
+    def add(self, digest: int) -> None:
         """Remember an id."""
-        self._newest.add(self._digest(name))
+        self._newest.add(digest)
         if len(self._newest) >= self._NEWEST:
             fresh = np.fromiter(self._newest, np.uint64, len(self._newest))
             self._sorted = np.sort(np.concatenate([self._sorted, fresh]))
             self._newest.clear()
 
     @staticmethod
-    def _digest(name: str) -> int:
+    def digest(name: str) -> int:
+        """What stands for an id here."""
         raw = name.encode("utf-8", errors="surrogatepass")
         return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
 
@@ -109,7 +111,8 @@ class NoteSource:
         name = "" if note_id is None else str(note_id)
         if not name.strip():
             return Note(row, name, "", "note_id is missing")
-        if self._seen.is_known(name):
+        digest = self._seen.digest(name)
+        if self._seen.is_known(digest):
             return Note(row, name, "", "note_id occurs twice")
         if value is None:
             return Note(row, name, "", "text is missing")
@@ -122,7 +125,7 @@ class NoteSource:
             return Note(row, name, "", f"text is {kind}, not text")
         if "\0" in value[:1000] and value[:1000].count("\0") > len(value[:1000]) // 8:
             return Note(row, name, "", "text is binary data")
-        self._seen.add(name)
+        self._seen.add(digest)
         self.encodings[encoding] += 1
         return Note(row, name, value)
 
