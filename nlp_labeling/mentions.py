@@ -21,7 +21,15 @@ from nlp_labeling.note_text import NoteText, fold_note
 from nlp_labeling.rule import RuleSet
 from nlp_labeling.rule_examples import check_own_examples
 from nlp_labeling.sections import SILENT_SECTIONS, Segmenter, Sentence
-from nlp_labeling.surroundings import DEFINITE, NOTHING, Carried, Lead, Surroundings, Topic
+from nlp_labeling.surroundings import (
+    DEFINITE,
+    NO_LEAD,
+    NO_TOPIC,
+    NOTHING,
+    Carried,
+    Lead,
+    Surroundings,
+)
 from nlp_labeling.targets import TargetFinder
 
 CACHE_SIZE = 5_000
@@ -29,7 +37,8 @@ _NOTES_AT_ONCE = 128
 # No rule asks how large, how old or how many hundreds: sentences that differ in that alone are read
 # once. A number of three digits is read as one that no rib has.
 _MEASURED = re.compile(
-    r"\d(?<!\d\d)\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)|(?<!\S)[1-9]\d\d(?=[,;.]?(?:\s|\Z))"
+    r"\d(?<!\d\d)(?:\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)|"
+    r"(?<=[1-9])(?<!\S[1-9])\d\d(?=[,;.]?(?:\s|\Z)))"
 )
 
 
@@ -140,8 +149,7 @@ class Labeler:
         note, hits, exam_names, is_shared, sentences = outline
         found: list[Mention] = []
         carried = NOTHING
-        lead = Lead()
-        topic = Topic()
+        lead, topic = NO_LEAD, NO_TOPIC
         latest = 0
         for sentence in sentences:
             place = bisect_left(hits, sentence.start)
@@ -152,7 +160,8 @@ class Labeler:
             if is_silent:
                 latest = self._aged(found, latest, text)
                 continue
-            lead = lead if lead.reaches(note.folded, sentence) else Lead()
+            if lead.text and not lead.reaches(note.folded, sentence):
+                lead = NO_LEAD
             topic = self.surroundings.topic(text, sentence, topic)
             is_told = sentence.section not in SILENT_SECTIONS
             carried = Carried(

@@ -28,7 +28,6 @@ _STOP = re.compile(
     r"(?<=[a-z]{3}\.)(?=[a-z]{2}))|(?<=\s\d)\d?\)\s+(?=[a-z#]))"
 )
 _LINE_OR_STOP = r"[\n.;。!?](?>(?<=\n)|\s{1,2})"
-_PLACE = re.compile(_LINE_OR_STOP)
 _PLAIN = frozenset(
     [
         *("finding", "findings", "impression", "indications", "comparison", "comparisons"),
@@ -193,13 +192,13 @@ class Segmenter:
         if not headings or headings[-1].section not in _CLOSED_BY_TITLE:
             return
         end = headings[-1].end
-        for found in _PLACE.finditer(text, passed, min(limit, len(text))):
-            place = found.end()
-            if place < limit and text[place - 1] == "\n" and text[end:place].strip():
-                match = self._title.match(text, place)
-                if match:
-                    headings.append(Heading(place, match.end(), "findings", ""))
-                    return
+        place = text.find("\n", passed, limit - 1) + 1
+        while place:
+            match = self._title.match(text, place)
+            if match and text[end:place].strip():
+                headings.append(Heading(place, match.end(), "findings", ""))
+                return
+            place = text.find("\n", place, limit - 1) + 1
 
     def _closings(self, text: str, headings: Sequence[Heading]) -> list[int]:
         """Where an indication or a comparison ends though no heading follows; 0: at the next one.

@@ -29,18 +29,15 @@ DEFINITE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The line a list hangs on, and where the list has come to."""
+    """The line a list hangs on, and where the list has come to; no text where there is none."""
 
     text: str = ""
     end: int = 0
 
     def reaches(self, note: str, sentence: Sentence) -> bool:
         """Whether nothing but further items stands between the list and a sentence."""
-        return bool(
-            self.text
-            and sentence.start - self.end <= _LONGEST_LIST_GAP
-            and "\n\n" not in note[self.end : sentence.start].replace(" ", "")
-        )
+        is_near = sentence.start - self.end <= _LONGEST_LIST_GAP
+        return is_near and "\n\n" not in note[self.end : sentence.start].replace(" ", "")
 
 
 class Topic(NamedTuple):
@@ -68,6 +65,8 @@ class Carried(NamedTuple):
 
 
 NOTHING = Carried()
+NO_LEAD = Lead()
+NO_TOPIC = Topic()
 
 
 class Surroundings:
@@ -87,14 +86,14 @@ class Surroundings:
         """The bones the line is about: those it is headed with, or of which it sees little."""
         sites = self._finder.heading_sites(text)
         is_shared = not sites
-        if not sites and any(word in text for word in _LIMITED) and _IS_LIMITED.search(text):
+        if not sites and _tells_limits(text):
             anchors = self._finder.anchors(text)
             sites = anchors if all(one.kind == "site" for one in anchors) else []
         if sites:
             names = {name for site in sites for name in site.names}
             is_shared = is_shared or any(not site.names for site in sites)
             return Topic(tuple(sorted(names)), is_shared, sentence.line_start)
-        return topic if topic.line_start == sentence.line_start else Topic()
+        return topic if topic.line_start == sentence.line_start else NO_TOPIC
 
     def targets(self, sentence: str, carried: Carried, anchors: Sequence[Anchor]) -> list[Target]:
         """The targets of a folded sentence whose findings have no site beside them."""
@@ -127,3 +126,11 @@ class Surroundings:
         if _OF_NUMBERS.match(sentence, first.end):
             return [name for name in carried.names if name in self._numbered]
         return ()
+
+
+def _tells_limits(text: str) -> bool:
+    """Whether a sentence says that little is seen; most hold none of the words, told quickly."""
+    for word in _LIMITED:
+        if word in text:
+            return _IS_LIMITED.search(text) is not None
+    return False
