@@ -165,7 +165,7 @@ def two_process_ratio(count: int, rounds: int = 3) -> float:
     from nlp_labeling.note_files import label_notes
 
     clock = {1: float("inf"), 2: float("inf")}
-    size, note_source.BATCH_ROWS = note_source.BATCH_ROWS, max(250, count // 16)
+    size, note_source.BATCH_ROWS = note_source.BATCH_ROWS, max(250, count // 64)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "notes.jsonl"
         write_notes(source, count, 1.0)

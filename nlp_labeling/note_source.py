@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from nlp_labeling.note_text import decode_bytes
 from warehouse_schema.errors import InputError
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 5_000
 _BATCH_CHARACTERS = 64_000_000
 _PARQUET_ROWS = 2_000
 _COLUMNS = ("note_id", "text")
