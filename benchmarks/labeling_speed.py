@@ -177,6 +177,26 @@ def two_process_ratio(count: int, rounds: int = 3) -> float:
     return round(clock[1] / clock[2], 2)
 
 
+def plain_loop_ratio(rounds: int = 3) -> float:
+    """Gain of two processes over one on loops that share nothing: what the machine gives now."""
+    clock = {1: float("inf"), 2: float("inf")}
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(_plain_loop, [1_000, 1_000])
+        for processes in (1, 2) * rounds:
+            begin = time.perf_counter()
+            pool.map(_plain_loop, [4_000_000] * processes, chunksize=1)
+            spent = (time.perf_counter() - begin) / processes
+            clock[processes] = min(clock[processes], spent)
+    return round(clock[1] / clock[2], 2)
+
+
+def _plain_loop(count: int) -> int:
+    total = 0
+    for number in range(count):
+        total += number % 7
+    return total
+
+
 class ResidentMemory:
     """A progress listener that notes the resident size after each batch, in MB."""
 
@@ -270,6 +290,7 @@ def measure(n_notes: int, n_file_notes: int, peers: Path) -> dict[str, object]:
     own = {
         **own_figures(n_notes, 4_000),
         "two_process_ratio": two_process_ratio(16 * n_notes),
+        "two_process_ratio_of_plain_loops": plain_loop_ratio(),
         **memory_figures(n_file_notes),
     }
     compared: dict[str, object] = {}
