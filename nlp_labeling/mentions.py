@@ -7,7 +7,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from nlp_labeling.context import Context, ContextRules, Cue
 from nlp_labeling.definition import Definition, Definitions, load_definitions
 from nlp_labeling.exam_titles import ExamTitles
 from nlp_labeling.keywords import keyword_pattern
+from nlp_labeling.mention import Mention, in_item, placed
 from nlp_labeling.note_text import NoteText, fold_note
 from nlp_labeling.rule import RuleSet
 from nlp_labeling.rule_examples import check_own_examples
@@ -40,37 +40,6 @@ _MEASURED = re.compile(
     r"\d(?<!\d\d)(?:\d{0,2}(?=(?:\s|-)?(?:mm|cm)\b|-year-old\b)|"
     r"(?<=[1-9])(?<!\S[1-9])\d\d(?=[,;.]?(?:\s|\Z)))"
 )
-
-
-@dataclass(slots=True, kw_only=True)
-class Mention:
-    """One finding at one site as a note tells it; the caller's own, who may change it.
-
-    All positions are characters of the note as given; -1 where there is no cue.
-    """
-
-    finding: str
-    start: int
-    end: int
-    assertion: str
-    temporality: str
-    experiencer: str
-    is_hypothetical: bool
-    acuity: str
-    laterality: str
-    rib_numbers: tuple[int, ...]
-    displacement: str
-    section: str
-    site_start: int
-    site_end: int
-    cue_start: int
-    cue_end: int
-    scope_start: int
-    scope_end: int
-    edit: str
-    rule_id: str
-    cue_rule_id: str
-    rule_ids: tuple[str, ...]
 
 
 class _Outline(NamedTuple):
@@ -178,7 +147,7 @@ class Labeler:
                     names=tuple(sorted({m.finding for m in mentions if not m.is_hypothetical})),
                     is_doubtful=all(m.rule_id.endswith(".sign") for m in mentions),
                 )
-                found.extend(_placed(mention, sentence, note) for mention in mentions)
+                found.extend(placed(mention, sentence, note) for mention in mentions)
                 latest = len(mentions)
             else:
                 latest = self._aged(found, latest, text)
@@ -268,7 +237,7 @@ class Labeler:
             if site.start >= shift
             for name in sorted(site.names & finding.names)
         ]
-        return tuple(_in_item(one, shift) for one in self._assessed(joint, targets, anchors))
+        return tuple(in_item(one, shift) for one in self._assessed(joint, targets, anchors))
 
     def _mention(
         self, sentence: str, target: Target, attributes: Attributes, cues: Sequence[Cue]
@@ -401,58 +370,3 @@ def _is_of(mention: Mention, other: Mention) -> bool:
     """Whether a mention adds neither a side nor a rib to another one."""
     is_side_known = mention.laterality in ("unknown", other.laterality)
     return is_side_known and set(mention.rib_numbers) <= set(other.rib_numbers)
-
-
-def _in_item(mention: Mention, shift: int) -> Mention:
-    """A mention read behind its list's first line, moved to the item's own positions.
-
-    It spans the site; a cue that stands in the first line has no place in the item.
-    """
-    start, end = mention.site_start - shift, mention.site_end - shift
-    mention.start, mention.end = mention.site_start, mention.site_end = start, end
-    if mention.cue_start >= shift:
-        mention.cue_start -= shift
-        mention.cue_end -= shift
-        mention.scope_start = min(start, mention.cue_start)
-        mention.scope_end = max(end, mention.cue_end)
-    else:
-        mention.cue_start = mention.cue_end = mention.scope_start = mention.scope_end = -1
-    return mention
-
-
-def _placed(mention: Mention, sentence: Sentence, note: NoteText) -> Mention:
-    """A copy of a sentence's mention, in the positions of the note as given."""
-
-    def place(start: int, end: int) -> tuple[int, int]:
-        if start < 0:
-            return -1, -1
-        return note.source_span(start + sentence.start, end + sentence.start)
-
-    start, end = place(mention.start, mention.end)
-    site_start, site_end = place(mention.site_start, mention.site_end)
-    cue_start, cue_end = place(mention.cue_start, mention.cue_end)
-    scope_start, scope_end = place(mention.scope_start, mention.scope_end)
-    return Mention(
-        finding=mention.finding,
-        start=start,
-        end=end,
-        assertion=mention.assertion,
-        temporality=mention.temporality,
-        experiencer=mention.experiencer,
-        is_hypothetical=mention.is_hypothetical,
-        acuity=mention.acuity,
-        laterality=mention.laterality,
-        rib_numbers=mention.rib_numbers,
-        displacement=mention.displacement,
-        section=sentence.section,
-        site_start=site_start,
-        site_end=site_end,
-        cue_start=cue_start,
-        cue_end=cue_end,
-        scope_start=scope_start,
-        scope_end=scope_end,
-        edit=mention.edit,
-        rule_id=mention.rule_id,
-        cue_rule_id=mention.cue_rule_id,
-        rule_ids=(*mention.rule_ids, sentence.rule_id) if sentence.rule_id else mention.rule_ids,
-    )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nlp_labeling.definition import Definitions
-from nlp_labeling.mentions import Mention
+from nlp_labeling.mention import Mention
 from nlp_labeling.note_files import label_texts
 from warehouse_schema.code_version import code_hash
 from warehouse_schema.errors import WarehouseError

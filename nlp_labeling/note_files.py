@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nlp_labeling.definition import Definitions, load_definitions
-from nlp_labeling.mentions import Mention, labeler
+from nlp_labeling.mention import Mention
+from nlp_labeling.mentions import labeler
 from nlp_labeling.note_source import Note, NoteSource
 from nlp_labeling.note_summary import NOT_MENTIONED, is_counted, summarize_note
 from nlp_labeling.row_writer import RowWriter

@@ -15,7 +15,8 @@ from spacy.tokens import Doc, Span
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
 
 from nlp_labeling.definition import load_definitions
-from nlp_labeling.mentions import Labeler, Mention, labeler
+from nlp_labeling.mention import Mention
+from nlp_labeling.mentions import Labeler, labeler
 from nlp_labeling.note_text import fold_note
 
 MENTION_GROUP = "mentions"

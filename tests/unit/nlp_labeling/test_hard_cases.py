@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nlp_labeling.mentions import Mention, labeler
+from nlp_labeling.mention import Mention
+from nlp_labeling.mentions import labeler
 from nlp_labeling.note_summary import decisive_mentions, summarize_note
 
 TABLE = Path(__file__).with_name("hard_cases.tsv")
