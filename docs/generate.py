@@ -4,12 +4,14 @@ The page of code sets needs the official tables: RIBLINE_SHARED_DATA names the f
 ``icd_tables``. Without it the page is left as it is.
 """
 
+import base64
 import os
 from pathlib import Path
 
+from evaluation.reproduction.figures import SharpeningCurve, sharpening_figure
 from nlp_labeling.code_page import code_page
 from nlp_labeling.rules_page import rules_page
-from training.sharpening_figure import sharpening_svg
+from training.sharpening_curves import STRENGTHS, T, fixed_strength
 from warehouse_schema.dictionary import dictionary_markdown
 
 FOLDER = Path(__file__).parent
@@ -26,6 +28,15 @@ def pages() -> dict[Path, str]:
     if tables.is_dir():
         texts[FOLDER / "code_sets.md"] = code_page(tables)
     return texts
+
+
+def sharpening_svg() -> str:
+    """The paper's Figure 2 from the code that trains."""
+    curves = [fixed_strength(strength) for strength in STRENGTHS]
+    picture = sharpening_figure(
+        [SharpeningCurve(one.strength, one.before, one.after, one.formula) for one in curves], T
+    )
+    return base64.b64decode(picture.uri.partition(",")[2]).decode()
 
 
 if __name__ == "__main__":
