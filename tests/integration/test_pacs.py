@@ -12,23 +12,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydicom
 import pytest
 from orthanc_server import AE_TITLE, OWN_AE_TITLE, PASSWORD, USER, OrthancServer, free_ports
+from pacs_pull import (
+    EVERY_SERIES,
+    KEY,
+    SOURCE,
+    ZONE,
+    addresses,
+    content,
+    from_folder,
+    pull,
+)
 
-from etl.films.image_ingest import ingest_images
 from etl.pacs.archive import ArchiveAwayError
 from etl.pacs.dicomweb_archive import DicomWebAddress
 from etl.pacs.dimse_archive import DimseAddress
 from etl.pacs.pacs_ingest import (
     Address,
-    PacsSummary,
     PullRule,
-    ingest_from_pacs,
     open_archive,
     ping_archive,
 )
@@ -37,7 +43,6 @@ from etl.records.extraction import extract_records
 from etl.synthetic_hospital.hospital import write_hospital
 from warehouse_schema.home import Home
 from warehouse_schema.store import Store
-from warehouse_schema.table import Table
 from warehouse_schema.tables.imaging import IMAGE_PIXELS, IMAGES
 from warehouse_schema.tables.labels import COHORT
 from warehouse_schema.tables.pacs import PACS_INSTANCES, PACS_QUERIES, PACS_STUDIES
@@ -45,11 +50,6 @@ from warehouse_schema.tables.records import IDENTITIES, IMAGE_SOURCES
 from warehouse_schema.tables.runs import QUARANTINE
 
 ROOT = Path(__file__).parents[2]
-KEY = "0123456789abcdef"
-SOURCE = "synthetic_hospital"
-ZONE = "Asia/Taipei"
-SIZE_PX = 64
-EVERY_SERIES = PullRule(is_every_series=True)
 TABLES = (IMAGES, IMAGE_PIXELS, IMAGE_SOURCES, IDENTITIES, QUARANTINE)
 # A PACS writes its own file meta information, and files lie under other names in another order.
 OF_THE_FILE = {"source_sha256", "shard_name", "shard_row"}
@@ -107,53 +107,6 @@ def make_home(tmp_path: Path, extracted: Path) -> MakeHome:
         return Store(Home(home))
 
     return make
-
-
-def addresses(server: OrthancServer) -> dict[str, Address]:
-    dimse = DimseAddress(
-        host="127.0.0.1",
-        port=server.dicom_port,
-        ae_title=AE_TITLE,
-        own_ae_title=OWN_AE_TITLE,
-        receiver_port=server.receiver_port,
-    )
-    return {
-        "dicomweb": DicomWebAddress(url=server.url, user=USER, password=PASSWORD),
-        "c-get": dimse,
-        "c-move": replace(dimse, retrieve="c-move"),
-    }
-
-
-def pull(
-    store: Store, address: Address, rule: PullRule = EVERY_SERIES, **changes: Any
-) -> PacsSummary:
-    arguments: dict[str, Any] = {
-        "store": store,
-        "address": address,
-        "rule": rule,
-        "source": SOURCE,
-        "pseudonym_key": KEY,
-        "size_px": SIZE_PX,
-        "time_zone": ZONE,
-        **changes,
-    }
-    return ingest_from_pacs(**arguments)
-
-
-def from_folder(store: Store, folder: Path) -> None:
-    ingest_images(
-        store=store,
-        folder=folder,
-        source=SOURCE,
-        pseudonym_key=KEY,
-        size_px=SIZE_PX,
-        time_zone=ZONE,
-    )
-
-
-def content(store: Store, table: Table, left_out: set[str]) -> pa.Table:
-    columns = [name for name in table.schema.names if name not in left_out]
-    return store.read(table, columns=[c for c in columns if c not in table.volatile_columns])
 
 
 @pytest.fixture(scope="module")
