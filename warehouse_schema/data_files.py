@@ -131,9 +131,10 @@ def row_numbers(rows: pa.Table, condition: pc.Expression | None) -> np.ndarray:
     numbers = pa.array(np.arange(rows.num_rows, dtype=np.int64))
     if condition is None:
         return np.asarray(numbers)
-    numbered = ds.dataset(rows.append_column("row_number", numbers))
-    chosen = numbered.to_table(columns=["row_number"], filter=condition)
-    return np.sort(np.asarray(chosen.column("row_number")))
+    # No table may have a column of this name: those of declarations begin with a letter.
+    numbered = ds.dataset(rows.append_column("__number", numbers))
+    chosen = numbered.to_table(columns=["__number"], filter=condition)
+    return np.sort(np.asarray(chosen.column("__number")))
 
 
 def on_threads(function: Callable[[T], U], items: Iterable[T]) -> list[U]:

@@ -225,6 +225,9 @@ class Store:
     def refuse_damaged_logs(self) -> None:
         """Look at the newest log entry of every table.
 
+        A home may be shared or used without what lies in restricted/: tables there that are not at
+        hand at all are looked at when they are used.
+
         Raises:
             WarehouseError: One is missing, empty, torn or edited.
         """
@@ -232,6 +235,8 @@ class Store:
             if name not in TABLES:
                 continue
             folder = self.table_folder(TABLES[name])
+            if TABLES[name].area == "restricted" and not folder.is_dir():
+                continue
             damage = delta_log.damage_of(folder, version.delta_version, version.log_sha256)
             # A writer may have published, and maintenance removed, the version looked at.
             if damage and self.manifest().tables.get(name) == version:

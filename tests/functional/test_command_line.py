@@ -27,7 +27,7 @@ COMMANDS = [
     *("synthetic-hospital", "import-public", "label-notes", "source-check"),
     *("train", "predict", "evaluate", "summarise-folds", "report", "reproduce", "publish"),
     *("forget-patient", "export-dicom", "export-model", "model-card"),
-    *("explain", "code-listing", "diff-labels", "review-sample", "review-import"),
+    *("explain", "code-listing", "diff-labels", "review-sample", "review-import", "warehouse"),
 ]
 
 
