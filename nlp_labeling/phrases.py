@@ -48,7 +48,7 @@ class Phrases:
         self._by_opening = {
             opening: re.compile(phrase_pattern(group)) for opening, group in grouped.items()
         }
-        self._numbered = re.compile(phrase_pattern(numbered or ["<n>"]))
+        self._numbered = re.compile(phrase_pattern(numbered))
         self._numbered_openings = frozenset(
             "".join(["0123456789", *(one[0] for one in numbered)]) if numbered else ""
         )

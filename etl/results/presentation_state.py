@@ -18,9 +18,6 @@ from pydicom.dataset import Dataset
 from etl.results.finding_codes import finding_name
 from etl.results.map_regions import SourceRegion
 from etl.results.result_identity import (
-    MANUFACTURER,
-    MODEL_NAME,
-    SERIES_NUMBERS,
     ResultIdentity,
 )
 from etl.results.source_reference import name_body_part
@@ -65,15 +62,7 @@ def build_presentation_state(
     ]
     state = GrayscaleSoftcopyPresentationState(
         referenced_images=[reference],
-        series_instance_uid=identity.uid(f"{KIND} series"),
-        series_number=SERIES_NUMBERS[KIND],
-        series_description="Ribline boxes, research use only",
-        sop_instance_uid=identity.uid(KIND),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=identity.code_version,
-        device_serial_number=identity.serial_number,
+        **identity.instance_arguments(KIND, "Ribline boxes, research use only"),
         content_label="RIBLINE",
         content_description=f"Ribline run {identity.run.run_id}"[:64],
         graphic_annotations=annotations or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from etl.pseudonym import Pseudonymizer
 from warehouse_schema.film_scores import ScoringRun
@@ -40,6 +41,20 @@ class ResultIdentity:
     def uid(self, kind: str) -> str:
         """UID of one object of this result, of its series or of something that is tracked in it."""
         return self.names.uid(f"result {kind} {self.digest}")
+
+    def instance_arguments(self, kind: str, series_description: str) -> dict[str, Any]:
+        """What highdicom asks of every object: its series, its number, and who made it."""
+        return {
+            "series_instance_uid": self.uid(f"{kind} series"),
+            "series_number": SERIES_NUMBERS[kind],
+            "series_description": series_description,
+            "sop_instance_uid": self.uid(kind),
+            "instance_number": 1,
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": MODEL_NAME,
+            "software_versions": self.code_version,
+            "device_serial_number": self.serial_number,
+        }
 
     @property
     def serial_number(self) -> str:

@@ -10,10 +10,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from etl.results.result_identity import (
-    MANUFACTURER,
-    MODEL_NAME,
     RESEARCH,
-    SERIES_NUMBERS,
     ResultIdentity,
 )
 from etl.results.source_reference import name_body_part
@@ -39,15 +36,7 @@ def build_secondary_capture(
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=UNKNOWN_ORIENTATION,
-        series_instance_uid=identity.uid(f"{KIND} series"),
-        series_number=SERIES_NUMBERS[KIND],
-        series_description="Ribline heat map, research use only",
-        sop_instance_uid=identity.uid(KIND),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=identity.code_version,
-        device_serial_number=identity.serial_number,
+        **identity.instance_arguments(KIND, "Ribline heat map, research use only"),
         content_date=identity.written.date(),
         content_time=identity.written.time(),
         transfer_syntax_uid=ExplicitVRLittleEndian,

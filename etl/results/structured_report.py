@@ -38,7 +38,6 @@ from etl.results.result_identity import (
     MANUFACTURER,
     MODEL_NAME,
     RESEARCH,
-    SERIES_NUMBERS,
     ResultIdentity,
 )
 from warehouse_schema.film_scores import OperatingPoint
@@ -80,15 +79,7 @@ def build_report(
     return ComprehensiveSR(
         evidence=[reference],
         content=report,
-        series_instance_uid=identity.uid(f"{KIND} series"),
-        series_number=SERIES_NUMBERS[KIND],
-        series_description="Ribline scores and boxes, research use only",
-        sop_instance_uid=identity.uid(KIND),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        manufacturer_model_name=MODEL_NAME,
-        software_versions=identity.code_version,
-        device_serial_number=identity.serial_number,
+        **identity.instance_arguments(KIND, "Ribline scores and boxes, research use only"),
         is_complete=True,
         is_final=False,
         is_verified=False,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from database_servers import DatabaseServer
-from published_results import check_published, published_rows, results_store
+from published_results import published_rows, results_store, tables_that_arrive
 
-from etl.publishing import publish_results
+from etl.publishing import PUBLICATION, RESULT_TABLES, publish_results
 from warehouse_schema.errors import SourceError
 from warehouse_schema.tables.runs import TRAINING_RUNS
 
@@ -24,7 +24,7 @@ def test_every_value_arrives_with_its_type_and_stays(
 ) -> None:
     store = results_store(tmp_path / "home")
     url = server.new_database()
-    check_published(store, url)
+    assert tables_that_arrive(store, url) == {PUBLICATION, *(t.name for t in RESULT_TABLES)}
     before = published_rows(url)
     publish_results(store=store, database_url=url)
     assert published_rows(url) == before

@@ -69,11 +69,15 @@ def live_through(
     n_nights: int,
     n_changes: int,
     n_compared: int | None = None,
-) -> None:
-    """Extract every night; compare the last ones, all by default, with an empty home's."""
+) -> int:
+    """Extract every night; compare the last ones, all by default, with an empty home's.
+
+    Returns how many nights were equal to a full read.
+    """
     hospital = ChangingHospital(folder / "hospital.sqlite", random.Random(seed))
     hospital.build(n_patients)
     assert extract(folder / "home", hospital.url, site).mode == "full"
+    n_equal = 0
     for night in range(n_nights):
         hospital.work(n_changes)
         summary = extract(folder / "home", hospital.url, site)
@@ -83,6 +87,8 @@ def live_through(
         full = extract(folder / f"night{night}", hospital.url, site)
         assert_equal(content(folder / "home"), content(folder / f"night{night}"))
         assert (summary.n_quarantined, summary.n_notes) == (full.n_quarantined, full.n_notes)
+        n_equal += 1
+    return n_equal
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,8 @@ def test_every_night_equals_a_full_read(
     tmp_path: Path, with_cursor: set[str], has_diagnosis_key: bool, seed: int
 ) -> None:
     site = changing_site(with_cursor=with_cursor, has_diagnosis_key=has_diagnosis_key)
-    live_through(tmp_path, site, seed=seed, n_patients=60, n_nights=4, n_changes=40)
+    n_equal = live_through(tmp_path, site, seed=seed, n_patients=60, n_nights=4, n_changes=40)
+    assert n_equal == 4
 
 
 def test_twenty_thousand_rows(tmp_path: Path) -> None:
@@ -119,7 +126,8 @@ def test_a_million_rows(tmp_path: Path) -> None:
 def test_many_histories(tmp_path: Path, seed: int) -> None:
     with_cursor = [ALL, set(), {"visit", "note"}, {"patient", "diagnosis"}][seed % 4]
     site = changing_site(with_cursor=with_cursor, has_diagnosis_key=seed % 3 > 0)
-    live_through(tmp_path, site, seed=seed, n_patients=25, n_nights=6, n_changes=15)
+    n_equal = live_through(tmp_path, site, seed=seed, n_patients=25, n_nights=6, n_changes=15)
+    assert n_equal == 6
 
 
 @pytest.fixture
