@@ -206,6 +206,8 @@ def _checkpoint_logs(store: Store, newest: Manifest) -> None:
     """One checkpoint a log instead of its entries; an entry that no manifest names goes first."""
     for table in TABLES.values():
         folder = store.table_folder(table)
+        if not folder.is_dir():
+            continue
         version = newest.tables.get(table.name)
         delta_log.remove_unpublished(folder, None if version is None else version.delta_version)
         if version is None or not version.delta_version:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 from faulty_disk import commit_both, names_in, patients
@@ -18,7 +20,7 @@ from warehouse_schema.maintenance import maintain
 from warehouse_schema.manifest import list_versions, read_manifest, rewrite_manifest
 from warehouse_schema.previous_run import changed_values, previous_run
 from warehouse_schema.store import Store
-from warehouse_schema.tables.records import PATIENTS
+from warehouse_schema.tables.records import IDENTITIES, PATIENTS
 from warehouse_schema.verification import verify
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -131,3 +133,14 @@ def test_less_than_a_day_is_refused_and_an_empty_home_is_fine(tmp_path: Path) ->
         maintain(store=store, now=NOW, keep_days=0)
     assert maintain(store=store, now=NOW).n_versions == 0
     assert json.loads((store.home.warehouse / "_manifests" / "format").read_text())
+
+
+def test_a_home_without_restricted_is_maintained(store: Store) -> None:
+    for name in ("p", "q"):
+        row = {"kind": "patient", "pseudonym": name, "source": "a", "source_identifier": name}
+        with store.commit(stage="identify") as commit:
+            commit.upsert(IDENTITIES, pa.Table.from_pylist([row], schema=IDENTITIES.schema))
+    shutil.rmtree(store.home.restricted)
+    shared = Store(store.home)
+    assert maintain(store=shared, now=NOW, keep_days=3).n_versions_removed == 6
+    assert len(shared.read(PATIENTS)) == 10
