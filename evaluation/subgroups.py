@@ -25,6 +25,26 @@ IMAGE_ATTRIBUTES = ("sex", "age_band", "view", "manufacturer", "study_year")
 POSITIVE_ATTRIBUTES = ("visibility_tier", "n_fractures")
 TIERS = ("chest_film_report", "other_imaging", "clinical_text", "code_only")
 
+ATTRIBUTE_NAMES = {
+    "sex": "Sex",
+    "age_band": "Age, years",
+    "view": "View",
+    "manufacturer": "Maker",
+    "study_year": "Year",
+    "visibility_tier": "Seen on",
+    "n_fractures": "Boxes on the film",
+    "box_size": "Size of the box",
+}
+LEVEL_NAMES = {
+    "F": "women",
+    "M": "men",
+    "O": "other",
+    "chest_film_report": "chest film",
+    "other_imaging": "other imaging",
+    "clinical_text": "clinical text",
+    "code_only": "code alone",
+}
+
 
 @dataclass(frozen=True)
 class Attributes:
@@ -36,6 +56,11 @@ class Attributes:
         """Level of each image (n,), empty where the attribute says nothing of it."""
         known = self.levels[attribute]
         return np.array([known.get(image_id, "") for image_id in images.image_ids], dtype=np.str_)
+
+
+def level_name(level: str) -> str:
+    """A level of an attribute as pages write it."""
+    return LEVEL_NAMES.get(level, level.replace("_", " "))
 
 
 def age_band(age_years: float | None) -> str:

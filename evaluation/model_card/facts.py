@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.comparison import AUROC_PROTOCOL, FROC_PROTOCOL
+from evaluation.subgroups import ATTRIBUTE_NAMES, level_name
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.manifest import Manifest
 from warehouse_schema.store import Store
-from warehouse_schema.tables.evaluation import EVALUATION_REPORTS, SUBGROUP_METRICS
+from warehouse_schema.tables.evaluation import (
+    EVALUATION_REPORTS,
+    SUBGROUP_ATTRIBUTES,
+    SUBGROUP_METRICS,
+)
 from warehouse_schema.tables.labels import COHORT, IMAGE_LABELS
 from warehouse_schema.tables.results import MODEL_EXPORTS
 from warehouse_schema.tables.runs import LINEAGE, TRAINING_RUNS
@@ -130,17 +135,18 @@ def subgroup_rows(store: Store, run_id: str, findings: list[str], at: int | None
     """AUROC of subgroups, where the evaluation computed them."""
     where = {"run_id": run_id, "finding": findings, "metric": "auroc", "protocol": AUROC_PROTOCOL}
     rows = store.read(SUBGROUP_METRICS, where=where, at=at).to_pylist()
-    levels: dict[tuple[str, int, str], dict[str, Row]] = {}
+    levels: dict[tuple[int, int, str], dict[str, Row]] = {}
     for row in rows:
-        key = (row["attribute"], row["level_number"], row["level"])
+        place = SUBGROUP_ATTRIBUTES.index(row["attribute"])
+        key = (place, row["level_number"], row["level"])
         levels.setdefault(key, {})[row["finding"]] = row
     return [
         {
-            "attribute": attribute.replace("_", " "),
-            "level": level,
+            "attribute": ATTRIBUTE_NAMES[SUBGROUP_ATTRIBUTES[place]],
+            "level": level_name(level),
             "cells": [_cell(by_finding.get(finding)) for finding in findings],
         }
-        for (attribute, _, level), by_finding in sorted(levels.items())
+        for (place, _, level), by_finding in sorted(levels.items())
     ]
 
 

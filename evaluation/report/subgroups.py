@@ -8,27 +8,9 @@ from evaluation.report.figures import Picture
 from evaluation.report.forest_figure import ForestGroup, ForestRow, forest_figure
 from evaluation.report.numbers import ReportNumbers
 from evaluation.report.values import Number
+from evaluation.subgroups import ATTRIBUTE_NAMES, level_name
 from warehouse_schema.tables.evaluation import SUBGROUP_ATTRIBUTES, SUBGROUP_METRICS
 
-ATTRIBUTE_NAMES = {
-    "sex": "Sex",
-    "age_band": "Age, years",
-    "view": "View",
-    "manufacturer": "Maker",
-    "study_year": "Year",
-    "visibility_tier": "Seen on",
-    "n_fractures": "Boxes on the film",
-    "box_size": "Size of the box",
-}
-LEVEL_NAMES = {
-    "F": "women",
-    "M": "men",
-    "O": "other",
-    "chest_film_report": "chest film",
-    "other_imaging": "other imaging",
-    "clinical_text": "clinical text",
-    "code_only": "code alone",
-}
 _FIGURES = (
     ("auroc", "AUROC", AUROC_PROTOCOL),
     ("sensitivity@youden", "Sensitivity at threshold J", AUROC_PROTOCOL),
@@ -88,9 +70,8 @@ def _line(row: Row, axis: str) -> ForestRow:
         counts = f"{row['n_negative']}"
     else:
         counts = f"{row['n_positive']} / {row['n_negative']}"
-    level = str(row["level"])
     return ForestRow(
-        LEVEL_NAMES.get(level, level.replace("_", " ")),
+        level_name(str(row["level"])),
         row["value"],
         row["ci_low"],
         row["ci_high"],

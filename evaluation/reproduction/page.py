@@ -162,7 +162,8 @@ def _told(lines: list[Line]) -> list[str]:
             continue
         best = max(known, key=lambda each: each[0])
         best_paper = max(known, key=lambda each: each[1])
-        text = f"{metric}: highest here {best[2].row.label} ({best[0]:.3f}), "
+        tied = ", ".join(line.row.label for value, _, line in known if value == best[0])
+        text = f"{metric}: highest here {tied} ({best[0]:.3f}), "
         text += f"in the paper {best_paper[2].row.label} ({best_paper[1]:.4f})"
         if len(known) >= _FEWEST_FOR_ORDER:
             rho = spearmanr([each[0] for each in known], [each[1] for each in known]).statistic
