@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from warehouse_schema.code_version import code_version
+from warehouse_schema.durable_files import write_named
 from warehouse_schema.errors import CheckpointError, TrainingError
 
 FORMAT = 2
@@ -69,8 +69,8 @@ def save_checkpoint(
     }
     body["sha256"] = _self_hash(body)
     try:
-        _write(path, payload)
-        _write(path.with_suffix(".json"), json.dumps(body, sort_keys=True).encode())
+        write_named(path, payload)
+        write_named(path.with_suffix(".json"), json.dumps(body, sort_keys=True).encode())
     except OSError as error:
         raise TrainingError(
             f"checkpoint {path.name} cannot be written ({error.strerror}). Free space under the "
@@ -136,15 +136,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def _self_hash(body: dict[str, object]) -> str:
     rest = {name: value for name, value in body.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _write(path: Path, payload: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

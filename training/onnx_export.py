@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from training.film_scorer import FilmScorer
 from training.network import ScoringNetwork
 from training.train import torch_settings
 from warehouse_schema.code_version import code_version
+from warehouse_schema.durable_files import write_named
 from warehouse_schema.errors import ArgumentError, CheckpointError, TrainingError
 from warehouse_schema.home_lock import writes_files
 from warehouse_schema.progress import SILENT, Progress
@@ -242,19 +242,12 @@ def _quiet() -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
     try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_named(path, content)
     except OSError as error:
         raise ArgumentError(
             f"--to: {path} cannot be written ({error.strerror}). Free space, or name another file."
         ) from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _publish(store: Store, exported: ModelExport) -> None:

@@ -37,11 +37,21 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_named(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, in place of an older one of its name."""
+def write_named(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole or not at all, in place of an older one of its name.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        mode: Its permissions, less what the process's mask takes away.
+    """
     draft = path.with_name(f".draft-{os.getpid()}-{path.name}")
-    write_file(draft, content)
-    draft.replace(path)
+    try:
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
+        write_file(draft, content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -7,11 +7,11 @@ film's files; a result that is there with the same digest is left as it is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from warehouse_schema.durable_files import write_named
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.home import Home
 
@@ -61,23 +61,9 @@ class ResultFolder:
                 if old.name not in {f"{image_id}_{name}" for name in files}:
                     old.unlink()
             for name, content in (*files.items(), (JSON_NAME, text.encode())):
-                _write(self.file(image_id, name), content)
+                write_named(self.file(image_id, name), content, mode=0o600)
         except OSError as error:
             raise WarehouseError(
                 f"results: restricted/{FOLDER} cannot be written to ({error.strerror}). Free space "
                 "under the home folder and give the same command again: what is there stays."
             ) from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of the file or nothing."""
-    draft = path.with_name(f".{path.name}.draft-{os.getpid()}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.comparison import AUROC_PROTOCOL, FROC_PROTOCOL
+from evaluation.report.lineage import lineage_rows
 from evaluation.subgroups import ATTRIBUTE_NAMES, level_name
 from warehouse_schema.errors import WarehouseError
 from warehouse_schema.manifest import Manifest
@@ -164,26 +165,7 @@ def _shown(value: object) -> str:
 
 def data_versions(store: Store, run_id: str) -> list[Row]:
     """The newest commit of every stage of the run, and the version of each table that it read."""
-    newest: dict[str, list[Row]] = {}
-    for row in store.read(LINEAGE, where={"run_id": run_id}).to_pylist():
-        rows = newest.setdefault(row["stage"], [])
-        if rows and rows[0]["commit_version"] < row["commit_version"]:
-            rows.clear()
-        if not rows or rows[0]["commit_version"] == row["commit_version"]:
-            rows.append(row)
-    return [
-        {
-            "commit_version": rows[0]["commit_version"],
-            "stage": rows[0]["stage"],
-            "inputs": ", ".join(
-                f"{row['input_table']}\u00a0{row['input_version']}"
-                for row in rows
-                if row["input_version"] >= 0
-            ),
-            "code_version": rows[0]["code_version"],
-        }
-        for rows in sorted(newest.values(), key=lambda each: int(each[0]["commit_version"]))
-    ]
+    return [row for row in lineage_rows(store, [run_id], None) if row["run_id"] == run_id]
 
 
 def study_manifest(store: Store, run_id: str) -> Manifest:

@@ -357,10 +357,10 @@ def test_a_folder_that_cannot_be_written_to_is_a_message(
     predict: Callable[..., ResultSummary],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("etl.results.result_folder._write", full)
+    monkeypatch.setattr("etl.results.result_folder.write_named", full)
     with pytest.raises(WarehouseError, match="No space left on device"):
         predict([write_film("film.dcm")])
 

@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch):
     def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.checkpoint.os.fsync", no_space)
+    monkeypatch.setattr("warehouse_schema.durable_files.os.fsync", no_space)
     with pytest.raises(TrainingError, match="No space left on device"):
         save(tmp_path, 2)
     before = newest_checkpoint(tmp_path, "last")

@@ -85,7 +85,7 @@ def raising(error):
 
 def full_disk(monkeypatch, store):
     monkeypatch.setattr(
-        "training.checkpoint.os.fsync", raising(OSError(28, "No space left on device"))
+        "warehouse_schema.durable_files.os.fsync", raising(OSError(28, "No space left on device"))
     )
 
 
