@@ -2,9 +2,10 @@
 
     python killed_nights.py FOLDER FIRST_SEED END_SEED [RESULTS]
 
-Each seed is a changing hospital of two nights. Each night is begun N_KILLS times by a process that
-is killed (SIGKILL) after a random time, and is then left to end. Prints one JSON object a seed; a
-seed that stands in RESULTS already is skipped, so that a range can be resumed.
+Each seed is a changing hospital of two nights. Each night is begun by processes that are killed
+(SIGKILL) after a random time, N_KILLS of them, and is then left to end. A night that was over
+before its kill does not count: it is taken back and killed earlier. Prints one JSON object a seed;
+a seed that stands in RESULTS already is skipped, so that a range can be resumed.
 """
 
 from __future__ import annotations
@@ -119,6 +120,25 @@ def compare(killed: Path, undisturbed: Path, night_number: int) -> None:
     assert any(expected["image_labels"]), "a hospital without labels proves nothing"
 
 
+def kill_nights(home: Path, url: str, draw: random.Random, duration_s: float) -> int:
+    """Begin one night until N_KILLS processes were killed in it; returns how many were."""
+    before = home.with_name("before")
+    if home.exists():
+        shutil.copytree(home, before)
+    n_killed = 0
+    while n_killed < N_KILLS:
+        after_s = draw.uniform(0, duration_s)
+        if in_child(night, home, url, kill_after_s=after_s):
+            duration_s = after_s
+            shutil.rmtree(home)
+            if before.exists():
+                shutil.copytree(before, home)
+        else:
+            n_killed += 1
+    shutil.rmtree(before, ignore_errors=True)
+    return n_killed
+
+
 def live_through(folder: Path, seed: int) -> dict[str, Any]:
     """Two nights of one seed; returns what happened."""
     draw = random.Random(seed)
@@ -133,9 +153,7 @@ def live_through(folder: Path, seed: int) -> dict[str, Any]:
         begun = time.monotonic()
         in_child(night, undisturbed, hospital.url)
         duration = time.monotonic() - begun
-        for _ in range(N_KILLS):
-            after_s = draw.uniform(0, duration)
-            n_killed += not in_child(night, killed, hospital.url, kill_after_s=after_s)
+        n_killed += kill_nights(killed, hospital.url, draw, duration)
         begun = time.monotonic()
         in_child(night, killed, hospital.url)
         resumed_s = max(resumed_s, time.monotonic() - begun)
